@@ -130,7 +130,9 @@ class Environment(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Self | None":
         name = str(value).strip().lower()
-        return cls._member_map_.get({"prod": "PRODUCTION", "stage": "STAGING", "dev": "DEVELOPMENT"}.get(name, name.upper()))  # type: ignore[return-value]  # noqa: E501
+        return cls._member_map_.get(
+            {"prod": "PRODUCTION", "stage": "STAGING", "dev": "DEVELOPMENT"}.get(name, name.upper())
+        )  # type: ignore[return-value]
 
 
 class ChannelName(StrEnum):

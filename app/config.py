@@ -1,0 +1,302 @@
+"""Every knob: typed, its unit in its name, its default, one sentence. `app/environment.py` fills them in."""
+
+import base64
+import binascii
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    IPvAnyNetwork,
+    SecretStr,
+    model_validator,
+)
+
+
+def _database(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("postgresql://", "postgres://", "memory://")):
+        raise ValueError("must begin with postgresql:// or be memory://")
+    return url
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    prefix, _, encoded = secret.get_secret_value().partition("_")
+    try:
+        size = len(base64.b64decode(encoded, validate=True))
+    except binascii.Error:
+        size = 0
+    if prefix != "whsec" or not 24 <= size <= 64:
+        raise ValueError("must be whsec_ followed by the base64 of 24 to 64 random bytes (Standard Webhooks)")
+    return secret
+
+
+def _level(name: object) -> object:
+    return {"trace": "debug", "warn": "warning"}.get(name.lower(), name.lower()) if isinstance(name, str) else name
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrNone = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[float, Field(gt=0, le=31_622_400)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^\S{1,200}$")]
+HostPort = Annotated[str, Field(pattern=r"^([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$")]
+WebUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))]
+Sender = Annotated[str, Field(pattern=r"^[^\r\n@]+@[^\r\n@]+$")]
+Database = Annotated[SecretStr, AfterValidator(_database)]
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error; a refused value is never printed by pydantic itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Storage(Section):
+    type: Literal["postgresql", "memory"] = Field("postgresql", description="`memory` is the same as `memory://`.")
+    connection_string: Database | None = Field(
+        None, description="`postgresql://…`; none = the embedded PostgreSQL; `memory://` = embedded, gone at exit."
+    )
+    pool_size: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="Connections per process, at most.")
+
+    @property
+    def in_memory(self) -> bool:
+        """The embedded PostgreSQL in a temporary folder, fsync off, gone at exit."""
+        return self.type == "memory" or (self._url or "").startswith("memory://")
+
+    @property
+    def embedded(self) -> bool:
+        return self._url is None or self.in_memory
+
+    @property
+    def _url(self) -> str | None:
+        return self.connection_string.get_secret_value() if self.connection_string else None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Storage":
+        if self.type == "memory" and self._url is not None and not self._url.startswith("memory://"):
+            raise ValueError("type is memory, but connection_string names a server: give one of the two")
+        return self
+
+
+class Temporal(Section):
+    address: HostPort | None = Field(None, description="`host:port`; none = the embedded development server.")
+    namespace: Name = Field("default", description="The namespace of the incident workflows.")
+    api_key: SecretStr | None = Field(None, description="API key, as Temporal Cloud issues them; implies TLS.")
+    tls: bool | None = Field(None, description="None = TLS when there is an API key, a CA or a client certificate.")
+    tls_server_name: str | None = Field(None, description="The name to expect in the server's certificate.")
+    tls_server_ca_cert_path: FilePath | None = Field(None, description="PEM file of the CA to trust.")
+    tls_client_cert_path: FilePath | None = Field(None, description="PEM file of the client certificate (mTLS).")
+    tls_client_key_path: FilePath | None = Field(None, description="PEM file of the client certificate's key.")
+
+    @property
+    def uses_tls(self) -> bool:
+        if self.tls is not None:
+            return self.tls
+        return any((self.api_key, self.tls_server_ca_cert_path, self.tls_client_cert_path))
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> "Temporal":
+        if (self.tls_client_cert_path is None) != (self.tls_client_key_path is None):
+            raise ValueError("tls_client_cert_path and tls_client_key_path need each other")
+        return self
+
+
+class Server(Section):
+    host: Name = Field("127.0.0.1", description="The address REST listens on; other than loopback needs an API key.")
+    http_port: PortOrNone = Field(8080, description="REST, health and metrics; 0 = chosen by the operating system.")
+    api_port: PortOrNone = Field(3000, description="A second port for the same; 0 = none.")
+    grpc_host: Name = Field("127.0.0.1", description="The address gRPC listens on.")
+    grpc_port: PortOrNone = Field(50051, description="gRPC; 0 = none.")
+    metrics_port: PortOrNone = Field(9090, description="Prometheus metrics of the gateway; 0 = none.")
+    worker_metrics_port: PortOrNone = Field(9091, description="Prometheus metrics of the worker; 0 = none.")
+    max_body_bytes: Count = Field(1_048_576, description="A larger request is refused (413) without being read.")
+    max_batch_bytes: Count = Field(8_388_608, description="The same for batches of alerts.")
+    request_timeout_secs: Seconds = Field(30, description="A request that takes longer is answered 503.")
+    public_url: WebUrl | None = Field(None, description="Base of the links in messages; none = this host and port.")
+
+    @property
+    def loopback(self) -> bool:
+        """REST can be reached from this machine only."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> "Server":
+        # http_port and api_port may be equal: that is one port for both.
+        ports = {name: getattr(self, name) for name in ("http_port", "metrics_port", "worker_metrics_port")}
+        ports["api_port" if self.api_port != self.http_port else "http_port"] = self.api_port
+        taken: dict[int, str] = {}
+        for name, port in ports.items():
+            if port and (other := taken.setdefault(port, name)) != name:
+                raise ValueError(f"{other} and {name} are both {port}: each needs its own")
+        return self
+
+
+class Stack(Section):
+    """What the program starts itself when no server of yours is named."""
+
+    directory: Path = Field(Path("var"), description="Where the embedded PostgreSQL and Temporal keep their data.")
+    postgres_port: Port = Field(54329, description="The embedded PostgreSQL, on loopback.")
+    temporal_port: Port | None = Field(None, description="The embedded Temporal; none = as in temporal-dev.yaml.")
+    temporal_ui_port: Port | None = Field(None, description="Its Web UI; none = as in temporal-dev.yaml.")
+    mail_port: Port = Field(1025, description="The local mailbox that takes e-mail when no SMTP host is set.")
+
+
+class Deduplication(Section):
+    window_secs: Seconds = Field(900, description="An alert this soon after the resolve reopens the incident.")
+    fingerprint_enabled: bool = Field(True, description="Off: only a source's own key makes two alerts the same.")
+
+
+class Escalation(Section):
+    enabled: bool = Field(True, description="Off: incidents are kept, nobody is paged.")
+    default_timeout_secs: Seconds = Field(300, description="A level's patience where its policy states none.")
+    default_policy: Name = Field("default", description="The policy of incidents that match no other.")
+
+
+class Enrichment(Section):
+    enabled: bool = Field(True, description="Look up what is known around an incident.")
+    enable_historical: bool = Field(True, description="Similar incidents of the past.")
+    enable_service: bool = Field(True, description="The service catalogue.")
+    enable_team: bool = Field(True, description="The owning team and who is on call.")
+    timeout_secs: Seconds = Field(10, description="The longest one look-up may take.")
+    cache_ttl_secs: Seconds = Field(300, description="How long an answer is used again.")
+    async_enrichment: bool = Field(True, description="Page without waiting for slow look-ups.")
+    max_concurrent: Count = Field(5, description="Look-ups of one incident at the same time.")
+    similarity_threshold: Share = Field(0.5, description="How alike a past incident must be, 0 to 1.")
+
+
+class MachineLearning(Section):
+    enabled: bool = Field(True, description="Predict severity from the team's own labels.")
+    confidence_threshold: Share = Field(0.7, description="Below it the reporter's severity stands.")
+    model_path: Path = Field(Path("./models"), description="Where trained models are kept.")
+    auto_train: bool = Field(True, description="Train when enough new labels are there.")
+    training_batch_size: Count = Field(100, description="New labels that start a training.")
+
+
+class Correlation(Section):
+    enabled: bool = Field(True, description="Group incidents that belong together.")
+    time_window_secs: Seconds = Field(300, description="Incidents further apart are never grouped.")
+    min_incidents: Count = Field(2, description="The smallest group.")
+    max_group_size: Count = Field(50, description="The largest group.")
+    enable_source: bool = Field(True, description="Group by source.")
+    enable_type: bool = Field(True, description="Group by incident type.")
+    enable_similarity: bool = Field(True, description="Group by similar text.")
+    enable_tags: bool = Field(True, description="Group by common tags.")
+    enable_service: bool = Field(True, description="Group by service.")
+
+
+class Channel(Section):
+    type: Literal["email", "webhook", "slack", "pagerduty"] = Field(description="The way to reach people.")
+    enabled: bool = Field(True, description="Off: nothing is sent this way.")
+    webhook_url: SecretStr | None = Field(None, description="Where a Slack or webhook channel posts to.")
+    integration_key: SecretStr | None = Field(None, description="PagerDuty's Events v2 key.")
+
+
+class Smtp(Section):
+    host: Name | None = Field(None, description="The mail server; none = the embedded stack's local mailbox.")
+    port: Port = Field(587, description="587 goes with starttls, 465 with implicit.")
+    tls: Literal["implicit", "starttls", "plain"] = Field("starttls", description="How the connection is secured.")
+    username: str | None = Field(None, description="None = no login.")
+    password: SecretStr | None = Field(None, description="The login's password.")
+    sender: Sender = Field("incidents@localhost", description="The From address.")
+    timeout_secs: Seconds = Field(10, description="The longest one message may take.")
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> "Smtp":
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password need each other")
+        return self
+
+
+class Webhook(Section):
+    secrets: tuple[SigningSecret, ...] = Field(
+        (), max_length=2, description="`whsec_…`, the first one leads; two while rotating; none = unsigned."
+    )
+    timeout_secs: Seconds = Field(10, description="The longest one receiver may take.")
+
+
+class Slack(Section):
+    webhook_url: SecretStr | None = Field(None, description="For Slack channels that name none.")
+    bot_token: SecretStr | None = Field(None, description="`xoxb-…`, for Slack channels without a webhook.")
+
+
+class PagerDuty(Section):
+    integration_key: SecretStr | None = Field(None, description="For PagerDuty channels that name none.")
+
+
+class Notifications(Section):
+    channels: tuple[Channel, ...] = Field((), description="Switches channels off; one that isn't listed is on.")
+    smtp: Smtp = Field(Smtp(), description="E-mail.")
+    webhook: Webhook = Field(Webhook(), description="Outbound webhooks.")
+    slack: Slack = Field(Slack(), description="Slack's credentials.")
+    pagerduty: PagerDuty = Field(PagerDuty(), description="PagerDuty's credentials.")
+    give_up_after_secs: Seconds = Field(3600, description="A message that could not be delivered by then has failed.")
+
+    def enabled(self, channel: str) -> bool:
+        return all(listed.enabled for listed in self.channels if listed.type == channel)
+
+
+class Net(Section):
+    allow_networks: tuple[IPvAnyNetwork, ...] | None = Field(
+        None,
+        description="Private address ranges that outbound requests may reach; "
+        "none = loopback only, and only while the API itself is bound to loopback.",
+    )
+
+
+class Observability(Section):
+    log_level: LogLevel = Field("info", description="The least severe level that is logged.")
+    json_logs: bool = Field(True, description="One JSON object per line; off = plain text.")
+    service_name: Name = Field("llm-incident-manager", description="The service's name in logs.")
+
+
+class Redis(Section):
+    url: SecretStr | None = Field(None, description="Accepted, unused: nothing here needs Redis.")
+
+
+class Settings(Section):
+    """The whole configuration. Constructing one reads nothing from outside."""
+
+    instance_id: Name = Field("standalone-001", description="This installation's name.")
+    storage: Storage = Field(Storage(), description="PostgreSQL.")
+    temporal: Temporal = Field(Temporal(), description="The Temporal service that runs the incidents.")
+    server: Server = Field(Server(), description="What listens where.")
+    stack: Stack = Field(Stack(), description="The embedded servers.")
+    deduplication: Deduplication = Field(Deduplication(), description="When two alerts are one incident.")
+    escalation: Escalation = Field(Escalation(), description="Who is paged next, and when.")
+    enrichment: Enrichment = Field(Enrichment(), description="No effect yet.")
+    ml: MachineLearning = Field(MachineLearning(), description="No effect yet.")
+    correlation: Correlation = Field(Correlation(), description="No effect yet.")
+    notifications: Notifications = Field(Notifications(), description="How people are reached.")
+    net: Net = Field(Net(), description="What outbound requests may reach.")
+    observability: Observability = Field(Observability(), description="Logs and metrics.")
+    redis: Redis = Field(Redis(), description="No effect.")
+
+    @property
+    def embedded_database(self) -> bool:
+        return self.storage.embedded
+
+    @property
+    def embedded_temporal(self) -> bool:
+        return self.temporal.address is None
+
+    def unused(self) -> list[str]:
+        """What was set but has no effect yet, as dotted keys."""
+        told = [name for name in ("enrichment", "ml", "correlation", "redis") if name in self.model_fields_set]
+        told += [f"server.{name}" for name in ("grpc_host", "grpc_port") if name in self.server.model_fields_set]
+        told += [
+            f"notifications.{name}" for name in ("slack", "pagerduty") if name in self.notifications.model_fields_set
+        ]
+        later = {channel.type for channel in self.notifications.channels} & {"slack", "pagerduty"}
+        return told + [f"notifications.channels ({name})" for name in sorted(later)]

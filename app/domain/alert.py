@@ -1,0 +1,63 @@
+"""One statement of a source about one problem, in the form every source is translated to."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from app.domain.record import Record
+from app.domain.vocabulary import Category, Environment, IncidentType, Severity
+
+TITLE_MAX = 500
+TEXT_MAX = 65_536
+LABELS_MAX = 256
+
+Label = Annotated[str, Field(min_length=1, max_length=256)]
+Labels = Annotated[dict[Label, Annotated[str, Field(max_length=4096)]], Field(max_length=LABELS_MAX)]
+
+
+class AlertStatus(StrEnum):
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    ACKNOWLEDGED = "acknowledged"
+
+
+class Alert(Record):
+    """What an adapter of `app/sources` makes of what it was sent.
+
+    `identity` is what the source itself calls the problem (PagerDuty `dedup_key`, Alertmanager
+    `fingerprint`, an explicit `fingerprint`); without one it is derived from the content.
+    `delivery` names this very delivery: the same twice changes nothing. `starts_at` is the start of
+    the episode, which tells a late "resolved" of an earlier one from the present one's.
+    """
+
+    source: str = Field(min_length=1, max_length=255)
+    title: str = Field(min_length=1, max_length=TITLE_MAX)
+    status: AlertStatus = AlertStatus.FIRING
+    severity: Severity = Severity.P2
+    description: str = Field(default="", max_length=TEXT_MAX)
+    incident_type: IncidentType = IncidentType.UNKNOWN
+    category: Category = Category.OTHER
+    environment: Environment | None = None
+    impact: str | None = Field(default=None, max_length=TEXT_MAX)
+    resource: dict[str, object] | None = None
+    affected_services: tuple[Annotated[str, Field(max_length=255)], ...] = Field(default=(), max_length=100)
+    labels: Labels = {}
+    annotations: Labels = {}
+    runbook_url: str | None = Field(default=None, max_length=2048)
+    external_id: str | None = Field(default=None, max_length=255)
+    identity: str | None = Field(default=None, max_length=1024)
+    delivery: str | None = Field(default=None, max_length=1024)
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+
+
+class ChangeEvent(Record):
+    """Something that was changed somewhere (a deploy, a flag): never an incident, kept to explain one."""
+
+    source: str = Field(min_length=1, max_length=255)
+    summary: str = Field(min_length=1, max_length=1024)
+    at: datetime | None = None
+    details: dict[str, object] = {}
+    links: tuple[dict[str, object], ...] = ()

@@ -1,0 +1,127 @@
+"""One incident as a value: where it stands, what may be asked of it, what its alerts say."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from app.domain.escalation import Level, Policy
+from app.domain.record import Record
+from app.domain.timeline import Actor
+from app.domain.vocabulary import Severity, Status
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.NEW: frozenset({Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.ESCALATED, Status.RESOLVED, Status.CLOSED}),
+    Status.ACKNOWLEDGED: frozenset({Status.IN_PROGRESS, Status.ESCALATED, Status.RESOLVED, Status.NEW}),
+    Status.IN_PROGRESS: frozenset({Status.ESCALATED, Status.RESOLVED}),
+    Status.ESCALATED: frozenset({Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.RESOLVED}),
+    Status.RESOLVED: frozenset({Status.CLOSED, Status.NEW}),
+    Status.CLOSED: frozenset({Status.NEW}),
+}
+REMEMBERED_COMMANDS = 200
+
+
+class CommandKind(StrEnum):
+    """What may be asked of an incident; also the names of the REST routes."""
+
+    ACKNOWLEDGE = "acknowledge"
+    UNACKNOWLEDGE = "unacknowledge"
+    START = "start"
+    RESOLVE = "resolve"
+    CLOSE = "close"
+    REOPEN = "reopen"
+    ESCALATE = "escalate"
+    ASSIGN = "assign"
+    COMMENT = "comment"
+    SEVERITY = "severity"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SNOOZE = "snooze"
+    EDIT = "edit"
+
+
+class Command(Record):
+    """One request to an incident. `id` makes asking twice harmless; texts stay in PostgreSQL under it.
+
+    `at_level` is the level the asker saw when escalating: asked again after the level has gone out, it
+    changes nothing. `until` ends a snooze. `fields` names what an edit changes.
+    """
+
+    id: str
+    kind: CommandKind
+    actor: Actor
+    at_level: int | None = None
+    severity: Severity | None = None
+    assignee: str | None = None
+    team: str | None = None
+    until: datetime | None = None
+    fields: tuple[str, ...] = ()
+
+
+class Heard(Record):
+    """What ingest knows of the incident's alerts, as it stands in PostgreSQL now (absolute, never a difference)."""
+
+    severity: Severity
+    last_firing_at: datetime
+    source: str = ""
+    source_resolved_at: datetime | None = None
+    source_acknowledged_at: datetime | None = None
+
+
+class Incident(Record):
+    """Everything the workflow decides by. Times are aware datetimes.
+
+    `cycle` counts the climbs of the ladder (a reopened or unacknowledged incident starts anew), `rung` is
+    the next step to go out in this one and `due_at` when; `paused_left` keeps what was left of the wait
+    while `paused`. `level` is the last level that went out, counted from 1.
+    """
+
+    id: str
+    status: Status = Status.NEW
+    severity: Severity
+    heard_severity: Severity
+    opened_at: datetime
+    policy: Policy | None = None
+    cycle: int = 0
+    rung: int = 0
+    level: int = 0
+    due_at: datetime | None = None
+    paused: bool = False
+    paused_left: timedelta | None = None
+    paused_until: datetime | None = None
+    assigned_to: str | None = None
+    assigned_team: str | None = None
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledge_expires_at: datetime | None = None
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    closed_at: datetime | None = None
+    heard_acknowledge_at: datetime | None = None
+    heard_resolve_at: datetime | None = None
+    escalation_asked: bool = False
+    seq: int = 0
+    commands: tuple[str, ...] = ()
+
+    def with_(self, **changes: object) -> "Incident":
+        return self.model_copy(update=changes)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it was resolved or closed, whichever came last; None while it is open."""
+        if self.status.open:
+            return None
+        return max((at for at in (self.resolved_at, self.closed_at) if at is not None), default=None)
+
+    @property
+    def wakes_at(self) -> datetime | None:
+        """When time alone changes something next, or None."""
+        moments = (self.due_at, self.paused_until, self.acknowledge_expires_at)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+
+class Page(Record):
+    """A level that goes out now: whom to page, and the numbers that make its delivery keys."""
+
+    cycle: int
+    rung: int
+    number: int
+    level: Level

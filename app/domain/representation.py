@@ -1,0 +1,134 @@
+"""How an incident and what belongs to it look from outside: the field names every API and message uses."""
+
+from datetime import datetime
+
+from app.domain.record import Record
+from app.domain.timeline import Actor, EventType
+from app.domain.vocabulary import Category, ChannelName, DeliveryStatus, Environment, IncidentType, Severity, Status
+
+
+class Metrics(Record):
+    """Seconds from the first alert to the acknowledge (mtta) and to the resolve (mttr); None until then."""
+
+    mtta: float | None = None
+    mttr: float | None = None
+
+
+class Resolution(Record):
+    root_cause: str | None = None
+    resolution_notes: str | None = None
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    method: str | None = None
+
+
+class IncidentView(Record):
+    """One incident. `state` repeats `status` for older clients; times are UTC."""
+
+    id: str
+    external_id: str | None
+    fingerprint: str
+    severity: Severity
+    status: Status
+    state: Status
+    category: Category
+    incident_type: IncidentType
+    environment: Environment | None
+    title: str
+    description: str
+    impact: str | None
+    source: str
+    resource: dict[str, object] | None
+    affected_resources: list[str]
+    assigned_to: str | None
+    assigned_team: str | None
+    assignees: list[str]
+    escalation_policy_id: str | None
+    escalation_level: int
+    escalation_paused: bool
+    created_at: datetime
+    updated_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    resolved_at: datetime | None
+    closed_at: datetime | None
+    last_seen_at: datetime
+    alert_count: int
+    duplicate_count: int
+    flap_count: int
+    tags: dict[str, str]
+    labels: list[str]
+    runbook_url: str | None
+    resolution: Resolution | None
+    metrics: Metrics
+
+
+class AlertView(Record):
+    """One alert as it was received, and the incident it went to."""
+
+    id: str
+    incident_id: str
+    external_id: str | None
+    source: str
+    status: str
+    severity: Severity
+    title: str
+    description: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    affected_services: list[str]
+    runbook_url: str | None
+    starts_at: datetime | None
+    received_at: datetime
+    deduplicated: bool
+
+
+class TimelineEvent(Record):
+    """One decision. `seq` counts from 1 without a gap; `reason` is what the actor wrote (a comment, a note)."""
+
+    seq: int
+    incident_id: str
+    event_type: EventType
+    actor: Actor
+    timestamp: datetime
+    reason: str | None
+    data: dict[str, object]
+
+
+class NotificationView(Record):
+    """One message to one target through one channel. `id` is the same over every retry."""
+
+    id: str
+    incident_id: str
+    idempotency_key: str
+    level: int
+    channel: ChannelName
+    target: str
+    recipient: str
+    status: DeliveryStatus
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    sent_at: datetime | None
+
+
+class NextStep(Record):
+    """The level that goes out next, whom it pages, and when (None while paused: `remaining_secs` then counts)."""
+
+    level: int
+    name: str
+    targets: list[str]
+    at: datetime | None
+    remaining_secs: float
+
+
+class EscalationView(Record):
+    """Where the escalation of an incident stands, as its workflow says."""
+
+    incident_id: str
+    status: Status
+    policy_id: str | None
+    level: int
+    paused: bool
+    paused_until: datetime | None
+    next: NextStep | None

@@ -1,0 +1,104 @@
+"""What callers ask of the services, and what they get back besides representations."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels
+from app.domain.dedup import Outcome
+from app.domain.incident import CommandKind
+from app.domain.record import Record
+from app.domain.representation import IncidentView
+from app.domain.vocabulary import Category, Environment, Severity, Status
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("needs a time zone, like 2026-11-23T08:00:00Z")
+    return moment
+
+
+Moment = Annotated[datetime, AfterValidator(_aware)]
+Text = Annotated[str, StringConstraints(max_length=TEXT_MAX)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=TITLE_MAX, strip_whitespace=True)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class Ingested(Record):
+    """What became of one alert. The ids are None when it was ignored."""
+
+    alert_id: str | None
+    incident_id: str | None
+    outcome: Outcome
+
+
+class Ask(Record):
+    """One request to an incident. `key` is the request's Idempotency-Key: asking twice with it is asking once."""
+
+    kind: CommandKind
+    key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    actor: Name | None = None
+    reason: Text | None = None
+    at_level: int | None = None
+    severity: Severity | None = None
+    assignee: Name | None = None
+    team: Name | None = None
+    until: Moment | None = None
+    title: Title | None = None
+    description: Text | None = None
+    tags: Labels | None = None
+    root_cause: Text | None = None
+    method: Name | None = None
+    extra: Labels = {}
+
+
+class IncidentQuery(Record):
+    """A page of incidents. Lists are alternatives; different fields must all hold. `cursor` goes before `page`."""
+
+    severity: tuple[Severity, ...] = ()
+    status: tuple[Status, ...] = ()
+    category: tuple[Category, ...] = ()
+    environment: tuple[Environment, ...] = ()
+    source: tuple[Name, ...] = ()
+    assigned_to: Name | None = None
+    assigned_team: Name | None = None
+    tags: Labels = {}
+    start_date: Moment | None = None
+    end_date: Moment | None = None
+    search: Annotated[str, StringConstraints(max_length=500)] | None = None
+    active_only: bool = False
+    sort: Literal["created_at", "updated_at", "severity", "status"] = "created_at"
+    order: Literal["asc", "desc"] = "desc"
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    page_size: int = Field(default=50, ge=1, le=100)
+    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+
+class IncidentPage(Record):
+    """`next_cursor` leads to the page after this one; None on the last."""
+
+    incidents: list[IncidentView]
+    total_count: int
+    next_cursor: str | None
+
+
+class Document(Record):
+    """One version of a piece of configuration. `version` counts from 1."""
+
+    kind: str
+    id: str
+    version: int
+    body: dict[str, object]
+    updated_at: datetime
+    updated_by: str
+
+
+class KeyView(Record):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    role: str
+    created_at: datetime
+    revoked_at: datetime | None
