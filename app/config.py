@@ -47,7 +47,9 @@ Seconds = Annotated[float, Field(gt=0, le=31_622_400)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^\S{1,200}$")]
 HostPort = Annotated[str, Field(pattern=r"^([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$")]
-WebUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))]
+WebUrl = Annotated[
+    str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))
+]
 Sender = Annotated[str, Field(pattern=r"^[^\r\n@]+@[^\r\n@]+$")]
 Database = Annotated[SecretStr, AfterValidator(_database)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
@@ -73,10 +75,6 @@ class Storage(Section):
         return self.type == "memory" or (self._url or "").startswith("memory://")
 
     @property
-    def embedded(self) -> bool:
-        return self._url is None or self.in_memory
-
-    @property
     def _url(self) -> str | None:
         return self.connection_string.get_secret_value() if self.connection_string else None
 
@@ -92,7 +90,7 @@ class Temporal(Section):
     namespace: Name = Field("default", description="The namespace of the incident workflows.")
     api_key: SecretStr | None = Field(None, description="API key, as Temporal Cloud issues them; implies TLS.")
     tls: bool | None = Field(None, description="None = TLS when there is an API key, a CA or a client certificate.")
-    tls_server_name: str | None = Field(None, description="The name to expect in the server's certificate.")
+    tls_server_name: Name | None = Field(None, description="The name to expect in the server's certificate.")
     tls_server_ca_cert_path: FilePath | None = Field(None, description="PEM file of the CA to trust.")
     tls_client_cert_path: FilePath | None = Field(None, description="PEM file of the client certificate (mTLS).")
     tls_client_key_path: FilePath | None = Field(None, description="PEM file of the client certificate's key.")
@@ -156,10 +154,11 @@ class Stack(Section):
 class Deduplication(Section):
     window_secs: Seconds = Field(900, description="An alert this soon after the resolve reopens the incident.")
     fingerprint_enabled: bool = Field(True, description="Off: only a source's own key makes two alerts the same.")
+    keep_open_sources: tuple[Name, ...] = Field((), description="Sources whose `resolved` resolves no incident.")
 
 
 class Escalation(Section):
-    enabled: bool = Field(True, description="Off: incidents are kept, nobody is paged.")
+    enabled: bool = Field(True, description="Off: the first level is paged, once, and nobody after it.")
     default_timeout_secs: Seconds = Field(300, description="A level's patience where its policy states none.")
     default_policy: Name = Field("default", description="The policy of incidents that match no other.")
 
@@ -285,7 +284,7 @@ class Settings(Section):
 
     @property
     def embedded_database(self) -> bool:
-        return self.storage.embedded
+        return self.storage.connection_string is None or self.storage.in_memory
 
     @property
     def embedded_temporal(self) -> bool:
@@ -293,10 +292,9 @@ class Settings(Section):
 
     def unused(self) -> list[str]:
         """What was set but has no effect yet, as dotted keys."""
-        told = [name for name in ("enrichment", "ml", "correlation", "redis") if name in self.model_fields_set]
-        told += [f"server.{name}" for name in ("grpc_host", "grpc_port") if name in self.server.model_fields_set]
-        told += [
-            f"notifications.{name}" for name in ("slack", "pagerduty") if name in self.notifications.model_fields_set
-        ]
-        later = {channel.type for channel in self.notifications.channels} & {"slack", "pagerduty"}
+        told: list[str] = sorted(self.model_fields_set & {"enrichment", "ml", "correlation", "redis"})
+        told += sorted(f"server.{name}" for name in self.server.model_fields_set & {"grpc_host", "grpc_port"})
+        notifications = self.notifications
+        told += sorted(f"notifications.{name}" for name in notifications.model_fields_set & {"slack", "pagerduty"})
+        later = {channel.type for channel in notifications.channels} & {"slack", "pagerduty"}
         return told + [f"notifications.channels ({name})" for name in sorted(later)]

@@ -5,9 +5,10 @@ Lowest precedence first: the defaults of `app/config.py`, the YAML file named by
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -128,7 +129,7 @@ def _leaves(file: str, above: tuple[str, ...], content: Mapping[object, object])
         if isinstance(value, dict) and value:
             yield from _leaves(file, path, value)
         else:
-            yield Given(f"{file}: {'.'.join(path)}", _current(path), value or None if value == {} else value)
+            yield Given(f"{file}: {'.'.join(path)}", _current(path), value)
 
 
 def _from_variables(environ: Mapping[str, str]) -> Iterator[Given]:
@@ -182,7 +183,61 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     values[path[-1]] = value
 
 
-def _parts(annotation: Any) -> set[Any]:
-    """Every type an annotation is made of: `tuple[Channel, ...] | None` gives tuple, Channel, None and the union."""
-    origin = getattr(annotation, "__origin__", None)
-    return {annotation, origin}.union(*map(_parts, get_args(annotation))) if get_args(annotation) else {annotation}
+def _misplaced(key: str, value: object) -> str | None:
+    """Why nothing can be set at `key`. The value stays unsaid: a password under a mistyped key is still a password."""
+    if key in KEYS:
+        return None
+    if key not in MODELS:
+        return _unknown(key)
+    allowed = ", ".join(MODELS[key].model_fields)
+    return f"is a section; its keys are {allowed}." if value else None
+
+
+def _unknown(key: str) -> str:
+    section = key
+    while section not in MODELS:
+        section = section.rpartition(".")[0]
+    return f"unknown key; {section or 'the top level'} has {', '.join(MODELS[section].model_fields)}."
+
+
+def _mistake(error: ErrorDetails, written: Mapping[Location, str]) -> str:
+    """One line: the key as written, its value unless secret, what is wrong, what the setting means."""
+    loc = error["loc"]
+    key = ".".join(part for part in loc if isinstance(part, str))
+    if error["type"] == "extra_forbidden":
+        return f"{_as_written(loc, written)}: {_unknown(key)}"
+    field, value = KEYS.get(key), error["input"]
+    public = field is not None and SecretStr not in _parts(field.annotation) and isinstance(value, str | int | float)
+    shown = " = " + re.sub(r"://[^/@]*@", "://***@", repr(value)) if public else ""
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    meaning = f" ({field.description})" if field else ""
+    return f"{_as_written(loc, written)}{shown}: {message}.{meaning}"
+
+
+def _as_written(loc: Location, written: Mapping[Location, str]) -> str:
+    for depth in range(len(loc), 0, -1):
+        if name := written.get(loc[:depth]):
+            return name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc[depth:])
+    return " + ".join(name for path, name in written.items() if path[: len(loc)] == loc)
+
+
+def _parts(annotation: object) -> set[object]:
+    """Every type an annotation is made of: `tuple[Channel, ...] | None` gives tuple, Channel and more."""
+    return {annotation, get_origin(annotation)}.union(*map(_parts, get_args(annotation)))
+
+
+def _models(model: type[BaseModel], key: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    yield key, model
+    for name, field in model.model_fields.items():
+        for part in _parts(field.annotation):
+            if isinstance(part, type) and issubclass(part, Section):
+                yield from _models(part, f"{key}.{name}".lstrip("."))
+
+
+MODELS = dict(_models(Settings))
+KEYS: dict[str, FieldInfo] = {
+    f"{section}.{name}".lstrip("."): field
+    for section, model in MODELS.items()
+    for name, field in model.model_fields.items()
+    if field.annotation is not MODELS.get(f"{section}.{name}".lstrip("."))
+}

@@ -81,3 +81,11 @@ class Unavailable(Refused):
 
 class RateLimited(Refused):
     code = "RATE_LIMIT_EXCEEDED"
+
+
+def refusal(code: str, message: str, details: object) -> Refused:
+    """The refusal that a workflow gave as its code, message and details."""
+    kind = next((k for k in (Invalid, Conflict, InvalidTransition, NotFound) if k.code == code), Refused)
+    given = kind.__new__(kind)
+    Refused.__init__(given, message, details)
+    return given

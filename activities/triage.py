@@ -1,0 +1,94 @@
+"""What the workflow needs to know of its incident: what its alerts say, and which policy it climbs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from app.domain.escalation import Facts, Policy, Repeat, choose
+from app.domain.incident import Heard, Incident
+from app.domain.record import Record
+from app.domain.vocabulary import Severity
+
+if TYPE_CHECKING:
+    from app.store.deliveries import DeliveryStore
+    from app.store.documents import DocumentStore
+    from app.store.incidents import IncidentStore
+
+
+class About(Record):
+    incident_id: str
+
+
+class Outgoing(Record):
+    """A page that must be sent: its key, and whom it tells through what."""
+
+    key: str
+    cycle: int
+    rung: int
+    level: int
+    target: str
+    channel: str
+
+
+class Opened(Record):
+    """`incident` is the state an earlier run of the workflow was last in, with the pages it had not sent."""
+
+    heard: Heard
+    opened_at: datetime
+    policy: Policy | None = None
+    incident: Incident | None = None
+    outstanding: tuple[Outgoing, ...] = ()
+
+
+class Routing(Record):
+    incident_id: str
+    severity: Severity
+
+
+class Routed(Record):
+    policy: Policy | None
+
+
+@dataclass(frozen=True)
+class Triage:
+    incidents: IncidentStore
+    documents: DocumentStore
+    deliveries: DeliveryStore
+    default_policy: str
+    escalation_enabled: bool = True
+
+    @activity.defn(name="triage.open")
+    async def open(self, about: About) -> Opened:
+        """Everything a run starts with. Reads only."""
+        heard, before, row = await self.incidents.load(about.incident_id)
+        if before is not None:
+            waiting = await self.deliveries.outstanding(about.incident_id)
+            outgoing = tuple(Outgoing.model_validate(delivery, from_attributes=True) for delivery in waiting)
+            return Opened(heard=heard, opened_at=row["created_at"], incident=before, outstanding=outgoing)
+        facts = Facts.model_validate(dict(row.items()) | {"severity": heard.severity})
+        return Opened(heard=heard, opened_at=row["created_at"], policy=await self._policy(facts))
+
+    @activity.defn(name="triage.listen")
+    async def listen(self, about: About) -> Heard:
+        """What the alerts say now. Reads only."""
+        heard, _, _ = await self.incidents.load(about.incident_id)
+        return heard
+
+    @activity.defn(name="triage.route")
+    async def route(self, routing: Routing) -> Routed:
+        """The policy that fits the incident at a severity. Reads only."""
+        _, _, row = await self.incidents.load(routing.incident_id)
+        facts = Facts.model_validate(dict(row.items()) | {"severity": routing.severity})
+        return Routed(policy=await self._policy(facts))
+
+    async def _policy(self, facts: Facts) -> Policy | None:
+        documents = await self.documents.all("escalation-policies")
+        policies = tuple(Policy.model_validate(document.body) for document in documents)
+        policy = choose(policies, facts, self.default_policy)
+        if policy is None or self.escalation_enabled:
+            return policy
+        return policy.model_copy(update={"levels": policy.levels[:1], "repeat": Repeat()})

@@ -1,0 +1,164 @@
+"""The gateway: REST, health and metrics on one or two ports."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import runtime
+from app.api import errors
+from app.api.auth import Door, check_bound
+from app.api.rest import commands, documents, health, incidents, ingest
+from app.child import CannotStart
+from app.config import Server, Settings
+from app.domain.errors import Unavailable
+from app.runtime import Gateway
+from app.telemetry import metrics
+
+ROUTERS = (incidents.router, commands.router, *documents.ROUTERS, health.router)
+KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection, so that they close it, not we
+GRACE = 5  # seconds for the requests under way when told to stop
+
+log = logging.getLogger(__name__)
+
+
+class Api(FastAPI):
+    """FastAPI, plus the description of the routes it does not serve itself."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        schema["paths"].update(ingest.PATHS)
+        schema.setdefault("components", {})["securitySchemes"] = {
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+        schema["security"] = [{"key": []}, {"bearer": []}]
+        return schema
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """Every route under /api/v1 and again under /v1, the vendors' own paths, health and metrics."""
+    app = Api(
+        title="LLM Incident Manager", version=health.VERSION, redoc_url=None, redirect_slashes=False,
+        routes=ingest.ROUTES,
+    )  # fmt: skip
+    app.state.gateway = gateway
+    errors.install(app)
+    for prefix in ("/api/v1", "/v1"):
+        for router in ROUTERS:
+            app.include_router(router, prefix=prefix, include_in_schema=prefix == "/api/v1")
+    app.include_router(health.router)
+    app.add_middleware(Door, keys=gateway.keys)
+    app.add_middleware(Watched, timeout=gateway.settings.server.request_timeout_secs)
+    return app
+
+
+class Watched:
+    """Counts and times every request under its route's template; one that takes too long is answered 503."""
+
+    def __init__(self, app: ASGIApp, timeout: float) -> None:
+        self.app = app
+        self.timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self.timeout) as deadline:
+                await self.app(scope, receive, noting)
+        except TimeoutError:
+            if status or not deadline.expired():
+                raise
+            late = Unavailable("gateway", f"No answer within {self.timeout:g} s; it may still take effect.")
+            await errors.response(late, scope["path"])(scope, receive, noting)
+        finally:
+            method, route = metrics.one_of(metrics.METHODS, scope["method"]), template(scope)
+            metrics.HTTP_REQUESTS.labels(method, route, status or 500).inc()
+            metrics.HTTP_REQUEST_DURATION.labels(method, route).observe(time.perf_counter() - began)
+
+
+def template(scope: Scope) -> str:
+    """The route's path without its prefix, like /incidents/{incident_id}; `none` when there is no such route."""
+    path = getattr(scope.get("route"), "path", None)
+    return str(path).removeprefix("/api/v1").removeprefix("/v1") if path else "none"
+
+
+class Graceful(uvicorn.Server):
+    """Ends by SIGTERM or SIGINT, and returns. uvicorn's own would die of the signal before we have tidied up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until told to stop. Raises: CannotStart naming the port, or the missing key."""
+    server = settings.server
+    with listening(server) as sockets:
+        async with runtime.gateway(settings) as gateway:
+            check_bound(server, open_=gateway.keys.open)
+            if gateway.keys.open:
+                log.warning("there is no API key yet: everybody on this machine may do everything")
+            config = uvicorn.Config(
+                create_app(gateway), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+                proxy_headers=False, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE,
+            )  # fmt: skip
+            gc.freeze()
+            await Graceful(config).serve(sockets)
+
+
+@contextlib.contextmanager
+def listening(server: Server) -> Iterator[list[socket.socket]]:
+    """The sockets of REST, open, and the metrics' port served. Raises: CannotStart."""
+    ports = {server.http_port: "server.http_port"}
+    if server.api_port:
+        ports.setdefault(server.api_port, "server.api_port (API_PORT)")
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(_bound(server.host, port, setting)) for port, setting in ports.items()]
+        if server.metrics_port:
+            with _explained(server.host, server.metrics_port, "server.metrics_port"):
+                metrics_server = metrics.serve(server.host, server.metrics_port)
+            held.callback(metrics_server.server_close)
+            held.callback(metrics_server.shutdown)
+        for each in sockets:
+            host, port = each.getsockname()[:2]
+            log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
+        yield sockets
+
+
+def _bound(host: str, port: int, setting: str) -> socket.socket:
+    with _explained(host, port, setting):
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+
+
+@contextlib.contextmanager
+def _explained(host: str, port: int, setting: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as refusal:
+        reason = os.strerror(refusal.errno) if refusal.errno and refusal.errno > 0 else str(refusal)
+        raise CannotStart(f"port {port} on {host} ({setting}) cannot be had: {reason}") from refusal

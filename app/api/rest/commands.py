@@ -1,0 +1,163 @@
+"""What may be asked of an incident: one route per command, each with the bodies older clients send."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Request, status
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from app.api.auth import Caller
+from app.api.limits import decode
+from app.api.rest.wire import Served, accepts, idempotency_key, read
+from app.domain.errors import Invalid
+from app.domain.incident import CommandKind
+from app.domain.representation import IncidentView, TimelineEvent
+from app.domain.requests import Ask, Moment, Name, Text
+from app.domain.vocabulary import Severity
+
+EXTRA = ("post_mortem_url", "playbook_used", "escalate_to")
+LONGEST_SNOOZE = timedelta(days=31)
+
+router = APIRouter(prefix="/incidents/{incident_id}", tags=["commands"])
+
+
+class Said(BaseModel):
+    """A command's body: who (the key's own name when left out) and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    actor: Name | None = None
+    reason: Text | None = Field(None, validation_alias=AliasChoices("reason", "notes"))
+
+    def ask(self, kind: CommandKind, key: str | None, **more: object) -> Ask:
+        said = self.model_dump(exclude_none=True) | more
+        extra = {name: said.pop(name) for name in EXTRA if name in said}
+        return decode(Ask, {**said, "kind": kind, "key": key, "extra": extra})
+
+
+class Resolve(Said):
+    actor: Name | None = Field(None, validation_alias=AliasChoices("resolved_by", "actor"))
+    reason: Text | None = Field(None, validation_alias=AliasChoices("notes", "resolution_notes", "reason"))
+    method: Name | None = Field(None, validation_alias=AliasChoices("method", "resolution_method"))
+    root_cause: Text | None = None
+    playbook_used: Name | None = None
+
+
+class Close(Said):
+    post_mortem_url: Annotated[str, StringConstraints(max_length=2048)] | None = None
+
+
+class Escalate(Said):
+    """`level` is the one to go to: only the next can be. Going to one that was reached already changes nothing."""
+
+    level: int | None = Field(None, ge=1)
+    escalate_to: Name | None = None
+
+
+class Assign(Said):
+    """What is left out stays as it is; null takes it away."""
+
+    assignee: Name | None = Field(None, validation_alias=AliasChoices("assigned_to", "assignee", "user_id"))
+    team: Name | None = Field(None, validation_alias=AliasChoices("assigned_team", "team", "team_id"))
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.model_fields_set & {"assignee", "team"}:
+            raise ValueError("needs assigned_to, assigned_team or both")
+        return self
+
+
+class Comment(Said):
+    reason: Text = Field(min_length=1, validation_alias=AliasChoices("content", "comment"))
+
+
+class ChangeSeverity(Said):
+    severity: Severity
+
+
+class Snooze(Said):
+    """One of: a moment, seconds, minutes."""
+
+    until: Moment | None = None
+    duration_secs: int | None = Field(None, gt=0, le=LONGEST_SNOOZE.total_seconds())
+    minutes: int | None = Field(None, gt=0, le=LONGEST_SNOOZE.total_seconds() / 60)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if [self.until, self.duration_secs, self.minutes].count(None) != 2:
+            raise ValueError("needs one of until, duration_secs, minutes")
+        return self
+
+    def ask(self, kind: CommandKind, key: str | None, **more: object) -> Ask:
+        wait = timedelta(seconds=self.duration_secs or 0, minutes=self.minutes or 0)
+        plain = Said(actor=self.actor, reason=self.reason)
+        return plain.ask(kind, key, until=self.until or datetime.now(UTC) + wait)
+
+
+SHAPES: dict[CommandKind, type[Said]] = {
+    CommandKind.ACKNOWLEDGE: Said,
+    CommandKind.UNACKNOWLEDGE: Said,
+    CommandKind.START: Said,
+    CommandKind.RESOLVE: Resolve,
+    CommandKind.CLOSE: Close,
+    CommandKind.REOPEN: Said,
+    CommandKind.COMMENT: Comment,
+    CommandKind.SEVERITY: ChangeSeverity,
+    CommandKind.PAUSE: Said,
+    CommandKind.RESUME: Said,
+    CommandKind.SNOOZE: Snooze,
+}
+
+
+def _route(kind: CommandKind, shape: type[Said]) -> None:
+    async def ask(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
+        said = await read(request, shape)
+        return await gateway.incidents.ask(who, incident_id, said.ask(kind, idempotency_key(request)))
+
+    router.add_api_route(
+        f"/{kind}", ask, methods=["POST"], name=kind, openapi_extra=accepts(shape, required=shape is not Said)
+    )
+
+
+for _kind, _shape in SHAPES.items():
+    _route(_kind, _shape)
+
+
+@router.post("/escalate", openapi_extra=accepts(Escalate, required=False))
+async def escalate(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
+    """Page the next level now."""
+    said = await read(request, Escalate)
+    key = idempotency_key(request)
+    if said.level is None:
+        return await gateway.incidents.ask(who, incident_id, said.ask(CommandKind.ESCALATE, key))
+    current = (await gateway.incidents.get(who, incident_id)).escalation_level
+    if said.level > current + 1:
+        raise Invalid.field("level", f"level {current + 1} comes next, not {said.level}")
+    asked = said.model_copy(update={"level": None})
+    return await gateway.incidents.ask(who, incident_id, asked.ask(CommandKind.ESCALATE, key, at_level=said.level - 1))
+
+
+@router.post("/assign", openapi_extra=accepts(Assign))
+async def assign(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
+    said = await read(request, Assign)
+    now = await gateway.incidents.get(who, incident_id)
+    given = said.model_fields_set
+    return await gateway.incidents.ask(
+        who,
+        incident_id,
+        said.ask(
+            CommandKind.ASSIGN,
+            idempotency_key(request),
+            assignee=said.assignee if "assignee" in given else now.assigned_to,
+            team=said.team if "team" in given else now.assigned_team,
+        ),
+    )
+
+
+@router.post("/comments", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(Comment))
+async def comment(request: Request, incident_id: str, who: Caller, gateway: Served) -> TimelineEvent:
+    """The comment, as it stands on the timeline."""
+    said = await read(request, Comment)
+    await gateway.incidents.ask(who, incident_id, said.ask(CommandKind.COMMENT, idempotency_key(request)))
+    comments = await gateway.incidents.comments(who, incident_id)
+    return next(event for event in reversed(comments) if event.reason == said.reason)

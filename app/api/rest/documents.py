@@ -1,0 +1,92 @@
+"""Configuration: one CRUD for every kind of document, its schemas from the domain."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response, status
+from pydantic import BaseModel
+
+from app.api.auth import Caller
+from app.api.rest.wire import Served, accepts, read_json, reply
+from app.domain.errors import Invalid
+from app.domain.requests import Document
+from app.service.documents import Documents
+
+ABSENT = 0  # the version of a document that must not exist yet
+READ_ONLY = ("version", "updated_at", "updated_by")
+
+
+def router_of(kind: str, path: str) -> APIRouter:
+    """GET, POST, PUT, DELETE and versions of one kind of document under `path`."""
+    router = APIRouter(prefix=path, tags=[kind])
+    shape: type[BaseModel] = Documents.KINDS[kind]
+
+    @router.get("", name=f"list {kind}")
+    async def every(who: Caller, gateway: Served) -> list[dict[str, Any]]:
+        return [shown(document) for document in await gateway.documents.list(who, kind)]
+
+    @router.post("", name=f"create {kind}", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(shape))
+    async def create(request: Request, who: Caller, gateway: Served) -> Response:
+        """409 when the id is taken."""
+        body = writable(await read_json(request))
+        created = await gateway.documents.put(who, kind, body.get("id"), body, expected_version=ABSENT)
+        return tagged(created, status.HTTP_201_CREATED)
+
+    @router.get("/{id}", name=f"get {kind}")
+    async def one(id: str, who: Caller, gateway: Served) -> Response:  # noqa: A002
+        """ETag is the version, for If-Match."""
+        return tagged(await gateway.documents.get(who, kind, id))
+
+    @router.put("/{id}", name=f"put {kind}", openapi_extra=accepts(shape))
+    async def put(request: Request, id: str, who: Caller, gateway: Served) -> Response:  # noqa: A002
+        """Create or replace. With If-Match only the version it names is replaced; otherwise 409."""
+        body = writable(await read_json(request))
+        if body.setdefault("id", id) != id:
+            raise Invalid.field("id", f"is {body['id']!r}, but the address says {id!r}")
+        return tagged(await gateway.documents.put(who, kind, id, body, expected_version=expected(request)))
+
+    @router.delete("/{id}", name=f"delete {kind}", status_code=status.HTTP_204_NO_CONTENT)
+    async def delete(id: str, who: Caller, gateway: Served) -> None:  # noqa: A002
+        """409 while something refers to it."""
+        await gateway.documents.delete(who, kind, id)
+
+    @router.get("/{id}/versions", name=f"versions of {kind}")
+    async def versions(id: str, who: Caller, gateway: Served) -> list[dict[str, Any]]:  # noqa: A002
+        return [shown(document) for document in await gateway.documents.versions(who, kind, id)]
+
+    return router
+
+
+def shown(document: Document) -> dict[str, Any]:
+    """The document's own fields, and what is known about this version of it."""
+    return document.body | document.model_dump(mode="json", include=set(READ_ONLY))
+
+
+def tagged(document: Document, code: int = status.HTTP_200_OK) -> Response:
+    answer = reply(shown(document), code)
+    answer.headers["etag"] = f'"{document.version}"'
+    return answer
+
+
+def writable(body: object) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise Invalid.field("body", "must be a JSON object")
+    return {name: value for name, value in body.items() if name not in READ_ONLY}
+
+
+def expected(request: Request) -> int | None:
+    """The version that If-Match names (`"3"`, as the ETag was); ABSENT for `If-None-Match: *`; None without either."""
+    if request.headers.get("if-none-match", "").strip() == "*":
+        return ABSENT
+    match = request.headers.get("if-match")
+    if match is None:
+        return None
+    version = match.strip().removeprefix("W/").strip('"')
+    if not version.isascii() or not version.isdecimal() or len(version) > 9:
+        raise Invalid.field("If-Match", 'must be the ETag of a version, like "3"')
+    return int(version)
+
+
+ROUTERS = (
+    *(router_of(kind, f"/{kind}") for kind in Documents.KINDS),
+    router_of("escalation-policies", "/policies/escalation"),
+)

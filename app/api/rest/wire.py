@@ -1,0 +1,68 @@
+"""What every REST route needs: the gateway, a body that has been checked, how both are documented."""
+
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import Depends, Request, Response
+from pydantic import BaseModel
+
+from app.api.limits import decode, parse_json, read_body
+from app.runtime import Gateway
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def _gateway(request: Request) -> Gateway:
+    return served(request)
+
+
+Served = Annotated[Gateway, Depends(_gateway)]
+
+
+def served(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+async def read_json(request: Request, *, batch: bool = False) -> object:
+    """The body as JSON, whatever its Content-Type says; an empty one is {}. Raises: Invalid, TooLarge."""
+    server = served(request).settings.server
+    raw = await read_body(request, server.max_batch_bytes if batch else server.max_body_bytes)
+    return parse_json(raw) if raw else {}
+
+
+async def read(request: Request, shape: type[M]) -> M:
+    """The body as one of `shape`. Raises: Invalid with every field's path, TooLarge."""
+    return decode(shape, await read_json(request))
+
+
+def reply(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def idempotency_key(request: Request) -> str | None:
+    return request.headers.get("idempotency-key")
+
+
+def accepts(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """An operation's `openapi_extra` for a body that `read` takes."""
+    content = {"application/json": {"schema": inlined(shape)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def inlined(shape: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema with every $ref replaced by what it names, to stand anywhere in an OpenAPI document."""
+    schema = shape.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolved(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return resolved(definitions[part["$ref"].rpartition("/")[2]])
+        return {name: resolved(value) for name, value in part.items()}
+
+    result: dict[str, Any] = resolved(schema)
+    return result

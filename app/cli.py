@@ -1,0 +1,298 @@
+"""The commands `llm-im` and `llm-incident-manager`. Everything that takes long to load is loaded by its command."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from app.client import Client, Failed, card, plain, table
+
+if TYPE_CHECKING:
+    from app.config import Settings
+
+ENDPOINT = "http://localhost:8080"
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Durable incident management: run the service, and talk to it.",
+)  # fmt: skip
+key = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+app.add_typer(key, name="key")
+
+Endpoint = Annotated[str, typer.Option("--endpoint", "-e", help="The server's address.")]
+ApiKey = Annotated[str, typer.Option("--api-key", help="Sent as X-API-Key.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON.")]
+IncidentId = Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")]
+Actor = Annotated[str | None, typer.Option("--actor", help="Who does it; the API key's name counts for more.")]
+Notes = Annotated[str | None, typer.Option("--notes", "-n", help="Why; goes to the timeline.")]
+
+
+def main() -> None:
+    app()
+
+
+def server() -> None:
+    """`llm-incident-manager`: the gateway, configured by the environment."""
+    typer.run(serve)
+
+
+@app.callback()
+def defaults(
+    context: typer.Context,
+    endpoint: Annotated[str, typer.Option("--endpoint", "-e", envvar="LLM_IM_ENDPOINT")] = ENDPOINT,
+    api_key: Annotated[str, typer.Option("--api-key", envvar="LLM_IM_API_KEY")] = "",
+) -> None:
+    given = {"endpoint": endpoint, "api_key": api_key}
+    context.default_map = dict.fromkeys(("alert", "list", "get", "ack", "resolve", "health"), given)
+
+
+@app.command()
+def up() -> None:
+    """Run everything on this machine: PostgreSQL, Temporal, worker and gateway. Ctrl-C ends it."""
+    from app.up import up as everything
+
+    with _refusals():
+        raise typer.Exit(asyncio.run(everything(_settings(), lambda line: print(line, flush=True))))
+
+
+@app.command()
+def serve() -> None:
+    """Run the gateway."""
+    with _refusals():
+        settings = _logged()
+        from app.api.http import serve as gateway
+
+        _run(gateway(settings))
+
+
+@app.command()
+def worker() -> None:
+    """Run the worker, which carries out the incidents' workflows."""
+    with _refusals():
+        settings = _logged()
+        from workers.main import run
+
+        _run(run(settings))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    with _refusals():
+        settings = _located()
+        from app.store.migrate import upgrade
+
+        url = settings.storage.connection_string
+        assert url is not None  # noqa: S101 — located
+        upgrade(url.get_secret_value())
+
+
+@key.command()
+def create(
+    name: Annotated[str, typer.Option(help="Whom or what it is for: the actor on the timeline.")],
+    role: Annotated[str, typer.Option(help="ingest, viewer, responder or admin.")],
+) -> None:
+    """Create a key and print it. It is shown this once."""
+    with _refusals():
+        settings = _located()
+        from app.domain.vocabulary import Role
+        from app.runtime import gateway
+
+        if role not in list(Role):
+            raise Failed(f"role {role!r}: must be one of {', '.join(Role)}")
+
+        async def created() -> None:
+            async with gateway(settings) as served:
+                print(await served.keys.create(name, Role(role)))
+
+        _run(created())
+
+
+@key.command("list")
+def list_keys() -> None:
+    """Every key there ever was."""
+    with _refusals():
+        settings = _located()
+        from app.runtime import gateway
+
+        async def listed() -> None:
+            async with gateway(settings) as served:
+                for one in await served.keys.list():
+                    state = f"revoked {one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else "valid"
+                    print(f"{one.id}  {one.role:<9}  {one.created_at:%Y-%m-%d %H:%M}  {state:<24}  {plain(one.name)}")
+
+        _run(listed())
+
+
+@key.command()
+def revoke(id_or_name: Annotated[str, typer.Argument(metavar="ID|NAME")]) -> None:
+    """Make a key worthless, at once."""
+    with _refusals():
+        settings = _located()
+        from app.runtime import gateway
+
+        async def revoked() -> None:
+            async with gateway(settings) as served:
+                await served.keys.revoke(id_or_name)
+
+        _run(revoked())
+
+
+@app.command()
+def alert(
+    source: Annotated[str, typer.Option("--source", "-s", help="Who reports it.")],
+    title: Annotated[str, typer.Option("--title", "-t", help="What is wrong, in one line.")],
+    description: Annotated[str, typer.Option("--description", "-d")] = "",
+    severity: Annotated[str, typer.Option("--severity", "-S", help="P0 (worst) to P4.")] = "P2",
+    alert_type: Annotated[str, typer.Option("--type", "-T", help="Infrastructure, Application, …")] = "Application",
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Send an alert."""
+    body = {
+        "source": source, "title": title, "description": description, "severity": severity, "alert_type": alert_type,
+    }  # fmt: skip
+    with _refusals():
+        told = Client(endpoint, api_key).post("api", "v1", "alerts", body=body)
+        _print(told, as_json, f"{told['status']}: incident {told['incident_id']} ({told['outcome']})")
+
+
+@app.command("list")
+def list_incidents(
+    status: Annotated[str | None, typer.Option(help="Only these, comma-separated.")] = None,
+    severity: Annotated[str | None, typer.Option(help="Only these, comma-separated.")] = None,
+    search: Annotated[str | None, typer.Option(help="Words to look for.")] = None,
+    page: int = 1,
+    page_size: int = 50,
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """List incidents, the newest first."""
+    filters = {"status": status, "severity": severity, "search": search}
+    given = {name: value for name, value in filters.items() if value}
+    with _refusals():
+        found = Client(endpoint, api_key).get("api", "v1", "incidents", page=page, page_size=page_size, **given)
+        _print(found, as_json, table(found["incidents"], found["total"]))
+
+
+@app.command()
+def get(
+    incident_id: IncidentId, endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False
+) -> None:
+    """Show one incident."""
+    with _refusals():
+        incident = Client(endpoint, api_key).get("api", "v1", "incidents", incident_id)
+        _print(incident, as_json, card(incident))
+
+
+@app.command()
+def ack(
+    incident_id: IncidentId, actor: Actor = None, notes: Notes = None,
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take an incident: nobody else is paged for it."""
+    body = {"actor": actor, "notes": notes}
+    _command(Client(endpoint, api_key), incident_id, "acknowledge", body, as_json)
+
+
+@app.command()
+def resolve(
+    incident_id: IncidentId, actor: Actor = None, notes: Notes = None,
+    root_cause: Annotated[str | None, typer.Option("--root-cause")] = None,
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say that an incident is over."""
+    body = {"resolved_by": actor, "notes": notes, "root_cause": root_cause, "method": "Manual"}
+    _command(Client(endpoint, api_key), incident_id, "resolve", body, as_json)
+
+
+@app.command()
+def health(endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False) -> None:
+    """Ask how the server is. Fails unless it is healthy."""
+    with _refusals():
+        answer = Client(endpoint, api_key).send("GET", ("health",))
+        found = answer.body
+        if not isinstance(found, dict) or "components" not in found:
+            raise Failed(f"{endpoint} answered {answer.status} without its health; is it this service?")
+        parts = [f"{part}: {found['failing'].get(part, state)}" for part, state in found["components"].items()]
+        _print(found, as_json, "\n".join([f"{found['status']} (version {found['version']})", *map(plain, parts)]))
+        raise typer.Exit(0 if found["status"] == "healthy" else 1)
+
+
+def _command(client: Client, incident_id: str, name: str, body: dict[str, Any], as_json: bool) -> None:
+    given = {field: value for field, value in body.items() if value is not None}
+    with _refusals():
+        incident = client.post("api", "v1", "incidents", incident_id, name, body=given)
+        _print(incident, as_json, f"{incident['id']} is {incident['status']}: {plain(incident['title'])}")
+
+
+def _print(answer: object, as_json: bool, text: str) -> None:
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def _settings() -> "Settings":
+    from app.environment import BadSettings, load
+
+    try:
+        return load(os.environ)
+    except BadSettings as wrong:
+        print(wrong, file=sys.stderr)
+        raise typer.Exit(2) from wrong
+
+
+def _located() -> "Settings":
+    from app.up import located
+
+    return located(_settings())
+
+
+def _logged() -> "Settings":
+    from app.telemetry import logs
+
+    settings = _located()
+    how = settings.observability
+    logs.configure(how.log_level, how.json_logs, how.service_name)
+    if unused := settings.unused():
+        logging.getLogger(__name__).warning("set, but without effect yet: %s", ", ".join(unused))
+    return settings
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """What cannot be done is one message on stderr and exit code 1, not a traceback."""
+    from app.child import CannotStart
+    from app.domain.errors import Refused
+
+    try:
+        yield
+    except (Failed, CannotStart, Refused) as no:
+        print(f"error: {no}", file=sys.stderr)
+        raise typer.Exit(1) from no
+
+
+def _run(story: Coroutine[Any, Any, None]) -> NoReturn:
+    """Runs to the end, then leaves without the interpreter's clean-up: Temporal's core may abort in it."""
+    import uvloop
+
+    code = 1
+    try:
+        with _refusals():
+            uvloop.run(story)
+        code = 0
+    except typer.Exit as left:
+        code = left.exit_code
+    except Exception:
+        logging.getLogger(__name__).exception("ended by an error")
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The command line's side of the REST API: one request, its answer, and both as text for people."""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+TIMEOUT = 35  # seconds: a little more than the gateway takes at most
+
+
+class Failed(Exception):
+    """The request did not succeed. The message is one line."""
+
+
+class Answer(NamedTuple):
+    status: int
+    body: Any
+
+
+class Client(NamedTuple):
+    """`endpoint` is the gateway's base address, like http://localhost:8080."""
+
+    endpoint: str
+    api_key: str | None = None
+
+    def get(self, *path: str, **query: str | int) -> Any:
+        """Raises: Failed."""
+        return self._granted(self.send("GET", path, query=query))
+
+    def post(self, *path: str, body: Mapping[str, object]) -> Any:
+        """Raises: Failed."""
+        return self._granted(self.send("POST", path, body))
+
+    def send(
+        self, method: str, path: tuple[str, ...], body: Mapping[str, object] | None = None,
+        query: Mapping[str, str | int] | None = None,
+    ) -> Answer:  # fmt: skip
+        """Raises: Failed when there is no answer, or none in JSON."""
+        url = urlsplit(self.endpoint)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise Failed(f"{self.endpoint!r} is no address of a server; it looks like http://localhost:8080")
+        target = "/".join([url.path.rstrip("/"), *(quote(part, safe="") for part in path)])
+        if query:
+            target += f"?{urlencode(query)}"
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if self.api_key:
+            headers["X-API-Key"] = self.api_key
+        try:
+            connection = (HTTPSConnection if url.scheme == "https" else HTTPConnection)(
+                url.hostname, url.port, timeout=TIMEOUT
+            )
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            raw = response.read()
+            connection.close()
+        except (OSError, HTTPException, ValueError) as silence:
+            raise Failed(f"{self.endpoint} does not answer ({silence}); is the server running?") from silence
+        try:
+            return Answer(response.status, json.loads(raw))
+        except ValueError as no:
+            raise Failed(f"{self.endpoint} answered {response.status} without JSON; is it this service?") from no
+
+    def _granted(self, answer: Answer) -> Any:
+        if answer.status < 300:
+            return answer.body
+        said = answer.body.get("error") if isinstance(answer.body, dict) else None
+        if isinstance(said, dict):
+            raise Failed(f"{said.get('code')}: {said.get('message')}")
+        raise Failed(f"{self.endpoint} answered {answer.status}; is it this service?")
+
+
+def plain(text: object) -> str:
+    """Titles come from outside: nothing in them may steer the terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))
+
+
+def table(incidents: list[dict[str, Any]], total: int) -> str:
+    """One line per incident."""
+    if not incidents:
+        return "No incidents."
+    lines = [
+        f"{one['id']}  {one['severity']}  {one['status']:<12}  {one['created_at'][:19]}Z  {plain(one['title'])[:80]}"
+        for one in incidents
+    ]
+    return "\n".join([*lines, f"{len(incidents)} of {total}"])
+
+
+def card(incident: dict[str, Any]) -> str:
+    """One incident, a field per line; empty ones left out."""
+    shown = {name: value for name, value in incident.items() if value not in (None, "", [], {}) and name != "state"}
+    width = max(map(len, shown))
+    return "\n".join(f"{name:<{width}}  {_value(value)}" for name, value in shown.items())
+
+
+def _value(value: object) -> str:
+    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

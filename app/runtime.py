@@ -1,0 +1,123 @@
+"""The composition root: everything that is constructed is constructed here, from settings."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import GrpcCompression, TLSConfig
+
+from app.config import Settings, Temporal
+from app.net.http import allowed_networks, check_url
+from app.service.alerts import Alerts
+from app.service.dispatch import Dispatcher
+from app.service.documents import Documents
+from app.service.health import Health
+from app.service.incidents import Incidents
+from app.service.keys import Keys
+from app.store.alerts import AlertStore
+from app.store.database import Pool, pool
+from app.store.deliveries import DeliveryStore
+from app.store.documents import DocumentStore
+from app.store.incidents import IncidentStore
+from app.store.keys import KeyStore
+from app.store.outbox import Outbox
+from workflows.incident import Life
+
+
+@dataclass(frozen=True)
+class Gateway:
+    settings: Settings
+    alerts: Alerts
+    incidents: Incidents
+    documents: Documents
+    keys: Keys
+    health: Health
+    dispatcher: Dispatcher
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """The services with a pool, a Temporal client and a running dispatcher. Neither server need be there yet."""
+    temporal = await temporal_client(settings.temporal, lazy=True)
+    async with pool(database_url(settings), settings.storage.pool_size) as connections:
+        made = services(settings, connections, temporal)
+        background = [asyncio.create_task(made.dispatcher.run()), asyncio.create_task(made.keys.keep_fresh())]
+        try:
+            yield made
+        finally:
+            for task in background:
+                task.cancel()
+            for task in background:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+def services(settings: Settings, connections: Pool, temporal: Client) -> Gateway:
+    """The services over open connections; nothing runs yet."""
+    life = Life(
+        incident_id="",
+        reopens_for_secs=settings.deduplication.window_secs,
+        give_up_after_secs=settings.notifications.give_up_after_secs,
+    )
+    dispatcher = Dispatcher(Outbox(connections), temporal, life)
+    window = timedelta(seconds=settings.deduplication.window_secs)
+    store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
+    networks = allowed_networks(settings.net.allow_networks, settings.server.host)
+    return Gateway(
+        settings=settings,
+        alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
+        incidents=Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life),
+        documents=Documents(
+            DocumentStore(connections),
+            partial(check_url, allow_networks=networks),
+            settings.escalation.default_policy,
+            round(settings.escalation.default_timeout_secs),
+        ),
+        keys=Keys(KeyStore(connections)),
+        health=Health(connections, temporal),
+        dispatcher=dispatcher,
+    )
+
+
+def database_url(settings: Settings) -> str:
+    """Raises: ValueError where the embedded database's address was not passed on."""
+    url = settings.storage.connection_string
+    if url is None or settings.storage.in_memory:
+        raise ValueError("no database: set DATABASE_URL, or start everything with `llm-im up`")
+    return url.get_secret_value()
+
+
+async def temporal_client(temporal: Temporal, *, lazy: bool) -> Client:
+    """A client of the server in `temporal`; the embedded one's address must have been filled in.
+
+    `lazy` connects at first use. Raises: RuntimeError when not lazy and it cannot be reached.
+    """
+    if temporal.address is None:
+        raise ValueError("no Temporal: set TEMPORAL_ADDRESS, or start everything with `llm-im up`")
+    local = temporal.address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+    return await Client.connect(
+        temporal.address,
+        namespace=temporal.namespace,
+        api_key=temporal.api_key.get_secret_value() if temporal.api_key else None,
+        tls=_tls(temporal),
+        data_converter=pydantic_data_converter,
+        lazy=lazy,
+        **({"grpc_compression": GrpcCompression.NONE} if local else {}),
+    )
+
+
+def _tls(temporal: Temporal) -> TLSConfig | bool:
+    if not temporal.uses_tls:
+        return False
+    ca, cert, key = (
+        path.read_bytes() if path else None
+        for path in (temporal.tls_server_ca_cert_path, temporal.tls_client_cert_path, temporal.tls_client_key_path)
+    )
+    return TLSConfig(
+        server_root_ca_cert=ca, domain=temporal.tls_server_name, client_cert=cert, client_private_key=key
+    )

@@ -1,0 +1,80 @@
+"""Alerts: accepted only when durable."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+
+from uuid_utils.compat import uuid7
+
+from app.domain.access import Principal, Scope
+from app.domain.alert import Alert, ChangeEvent
+from app.domain.dedup import Outcome
+from app.domain.representation import AlertView
+from app.domain.requests import Ingested
+from app.service.lane import Lane
+from app.store.alerts import AlertStore, Arrival
+from app.store.database import answering
+from app.store.incidents import as_uuid
+from app.telemetry import metrics
+
+JOINED = frozenset({Outcome.MERGED, Outcome.REPEAT, Outcome.REOPENED})
+
+
+@dataclass
+class Alerts:
+    """`fresh` is called when a workflow has something to hear. With `by_content` off, only a source's own
+    key makes two alerts the same problem."""
+
+    store: AlertStore
+    fresh: Callable[[], None]
+    by_content: bool = True
+    lane: Lane[Arrival, Ingested] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lane = Lane(self._commit)
+
+    async def ingest(self, who: Principal, alerts: Sequence[Alert], assignee: str | None = None) -> list[Ingested]:
+        """What became of each alert, in order. They are durable when it returns.
+
+        Raises: Forbidden; Unavailable, and then nothing of them was stored.
+        """
+        who.may(Scope.SEND_ALERTS)
+        began, at = perf_counter(), datetime.now(UTC)
+        arrivals = [Arrival.of(self._identified(alert), at, assignee) for alert in alerts]
+        answers = await self.lane.submit(arrivals)
+        if any(answer.outcome in HEARD for answer in answers):
+            self.fresh()
+        metrics.PROCESSING.observe(perf_counter() - began)
+        for alert, answer in zip(alerts, answers, strict=True):
+            source = metrics.one_of(metrics.SOURCES, alert.source)
+            metrics.ALERTS_PROCESSED.labels(source, answer.outcome.value).inc()
+            if answer.outcome in JOINED:
+                metrics.DEDUPLICATION_HITS.inc()
+        return answers
+
+    async def of_incident(
+        self, who: Principal, incident_id: str, page: int, page_size: int
+    ) -> tuple[list[AlertView], int]:
+        """One page of an incident's alerts, newest first, and how many there are. Raises: Forbidden, NotFound."""
+        who.may(Scope.READ)
+        async with answering():
+            return await self.store.of_incident(as_uuid(incident_id), page_size, (page - 1) * page_size)
+
+    async def change(self, who: Principal, change: ChangeEvent) -> None:
+        """Keeps a change event. Raises: Forbidden, Unavailable."""
+        who.may(Scope.SEND_ALERTS)
+        async with answering():
+            await self.store.record_change(change, datetime.now(UTC))
+
+    def _identified(self, alert: Alert) -> Alert:
+        if self.by_content or alert.identity is not None:
+            return alert
+        return alert.model_copy(update={"identity": str(uuid7())})
+
+    async def _commit(self, arrivals: Sequence[Arrival]) -> list[Ingested]:
+        async with answering():
+            return await self.store.claim(arrivals)
+
+
+HEARD = frozenset({Outcome.CREATED, Outcome.MERGED, Outcome.REOPENED, Outcome.RESOLVED})

@@ -1,0 +1,152 @@
+"""Configuration as documents: users, teams, escalation policies. One generic CRUD; what refers to what is checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from app.domain.access import Principal, Scope
+from app.domain.errors import Conflict, Invalid, NotFound
+from app.domain.escalation import Policy
+from app.domain.people import Team, User
+from app.domain.record import Record
+from app.domain.requests import Document
+from app.domain.vocabulary import TargetType
+from app.store.database import answering
+from app.store.documents import DocumentStore
+
+Reference = tuple[str, str, str]
+"""Where it stands (a field path), and the kind and id of the document it names."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """`check_url` refuses web addresses that messages may not be sent to."""
+
+    KINDS: ClassVar[dict[str, type[Record]]] = {"users": User, "teams": Team, "escalation-policies": Policy}
+
+    store: DocumentStore
+    check_url: Callable[[str], None]
+    default_policy: str
+    default_timeout_secs: int
+
+    async def get(self, who: Principal, kind: str, id_: str) -> Document:
+        """Raises: Forbidden, NotFound, Unavailable."""
+        who.may(Scope.READ)
+        async with answering():
+            found = await self.store.get(kind, id_)
+        if found is None:
+            raise NotFound(kind, id_)
+        return found
+
+    async def versions(self, who: Principal, kind: str, id_: str) -> list[Document]:
+        """Every version, the oldest first. Raises: Forbidden, NotFound, Unavailable."""
+        who.may(Scope.READ)
+        async with answering():
+            found = await self.store.versions(kind, id_)
+        if not found:
+            raise NotFound(kind, id_)
+        return found
+
+    async def put(
+        self, who: Principal, kind: str, id_: str, body: object, expected_version: int | None = None
+    ) -> Document:
+        """Creates or replaces a document. `expected_version` is the version it must follow, 0 for none yet.
+
+        Raises: Forbidden, Invalid (the field and what is allowed), Conflict, Unavailable.
+        """
+        who.may(Scope.ADMINISTER)
+        document = self._validated(kind, id_, body)
+        self._check_addresses(document)
+        at, shown = datetime.now(UTC), document.model_dump(mode="json")
+        async with answering():
+            await self._check_references(document)
+            version = await self.store.write(kind, id_, shown, expected=expected_version, by=who.name, at=at)
+        return Document(kind=kind, id=id_, version=version, body=shown, updated_at=at, updated_by=who.name)
+
+    async def delete(self, who: Principal, kind: str, id_: str) -> None:
+        """Raises: Forbidden, NotFound, Conflict when another document refers to it, Unavailable."""
+        who.may(Scope.ADMINISTER)
+        async with answering():
+            if await self.store.get(kind, id_) is None:
+                raise NotFound(kind, id_)
+            if (kind, id_) == ("escalation-policies", self.default_policy):
+                raise Conflict(f"{id_!r} is the default policy: replace it, or name another default first.")
+            for other_kind, model in self.KINDS.items():
+                for other in await self.store.all(other_kind):
+                    for path, *named in references(model.model_validate(other.body)):
+                        if named == [kind, id_]:
+                            raise Conflict(f"{other_kind} {other.id!r} refers to it at {path}: change that first.")
+            await self.store.write(kind, id_, None, expected=None, by=who.name, at=datetime.now(UTC))
+
+    async def list(self, who: Principal, kind: str) -> "list[Document]":
+        """All of a kind, by id. Raises: Forbidden, Unavailable."""
+        who.may(Scope.READ)
+        async with answering():
+            return await self.store.all(kind)
+
+    def _validated(self, kind: str, id_: str, body: object) -> Record:
+        """The document a body describes. Raises: Invalid."""
+        if not isinstance(body, dict):
+            raise Invalid.field("body", "must be a JSON object")
+        if body.setdefault("id", id_) != id_:
+            raise Invalid.field("id", f"must be {id_!r}, as in the address")
+        if kind == "escalation-policies":
+            body = with_patience(body, self.default_timeout_secs)
+        try:
+            return self.KINDS[kind].model_validate(body, extra="forbid")
+        except ValidationError as wrong:
+            raise Invalid.fields(
+                [{"field": path(error["loc"]), "message": error["msg"]} for error in wrong.errors()[:20]]
+            ) from wrong
+
+    def _check_addresses(self, document: Record) -> None:
+        urls = []
+        if isinstance(document, User) and document.webhook_url:
+            urls.append(("webhook_url", document.webhook_url))
+        if isinstance(document, Policy):
+            for n, level in enumerate(document.levels):
+                for m, target in enumerate(level.targets):
+                    if target.type is TargetType.EXTERNAL and target.id.startswith("http"):
+                        urls.append((f"levels[{n}].targets[{m}].id", target.id))
+        for where, url in urls:
+            try:
+                self.check_url(url)
+            except Invalid as refused:
+                raise Invalid.field(where, refused.message) from refused
+
+    async def _check_references(self, document: Record) -> None:
+        for where, kind, id_ in references(document):
+            if await self.store.get(kind, id_) is None:
+                raise Invalid.field(where, f"there is no {kind.removesuffix('s')} {id_!r}")
+
+
+def references(document: Record) -> "list[Reference]":
+    """Every document another one names."""
+    if isinstance(document, Team):
+        return [(f"members[{n}]", "users", member) for n, member in enumerate(document.members)]
+    if isinstance(document, Policy):
+        kinds = {TargetType.USER: "users", TargetType.TEAM: "teams"}
+        return [
+            (f"levels[{n}].targets[{m}].id", kinds[target.type], target.id)
+            for n, level in enumerate(document.levels)
+            for m, target in enumerate(level.targets)
+            if target.type in kinds
+        ]
+    return []
+
+
+def with_patience(policy: dict[str, object], seconds: int) -> dict[str, object]:
+    """A policy whose levels all say how long they wait."""
+    levels = policy.get("levels")
+    if not isinstance(levels, list):
+        return policy
+    said = [{"escalate_after_secs": seconds} | level if isinstance(level, dict) else level for level in levels]
+    return policy | {"levels": said}
+
+
+def path(location: tuple[int | str, ...]) -> str:
+    """`levels[0].targets[1].id`, as people write it."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "body"

@@ -1,0 +1,271 @@
+"""Accepting alerts: one transaction makes them, their incidents and the outbox durable together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+from uuid_utils.compat import uuid7
+
+from app.domain.alert import Alert, AlertStatus, ChangeEvent
+from app.domain.dedup import Known, Outcome, alert_key, delivery_id, fingerprint, receive
+from app.domain.representation import AlertView
+from app.domain.requests import Ingested
+from app.domain.vocabulary import Severity, Status
+from app.store.database import CONTENDED, Connection, Pool
+
+ATTEMPTS = 10
+
+REPEATS = "SELECT delivery, incident_id, id FROM alerts WHERE delivery = ANY($1::text[])"
+
+KNOWN = """
+SELECT id, fingerprint, status, collecting, reported_severity, alert_count, last_seen_at, last_firing_at,
+       flap_count, resolved_at, source_resolved_at, source_acknowledged_at
+FROM incidents
+WHERE id IN (
+    SELECT id FROM incidents WHERE collecting AND fingerprint = ANY($1::text[])
+    UNION ALL
+    SELECT id FROM incidents WHERE status = 'RESOLVED' AND fingerprint = ANY($1::text[]) AND resolved_at >= $2
+)
+ORDER BY fingerprint, id
+FOR UPDATE
+"""
+
+FIRING = """
+SELECT incident_id, alert_key, max(starts_at) AS starts_at FROM alerts
+WHERE firing AND incident_id = ANY($1::uuid[]) GROUP BY incident_id, alert_key
+"""
+
+STOP_FIRING = """
+UPDATE alerts SET firing = false
+FROM unnest($1::uuid[], $2::text[]) AS over(incident_id, alert_key)
+WHERE firing AND alerts.incident_id = over.incident_id AND alerts.alert_key = over.alert_key
+"""
+
+MERGE = """
+UPDATE incidents SET
+    collecting = u.collecting, reported_severity = u.severity, alert_count = u.alert_count,
+    last_seen_at = u.last_seen_at, last_firing_at = u.last_firing_at, flap_count = u.flaps,
+    source_resolved_at = u.source_resolved_at, source_acknowledged_at = u.source_acknowledged_at,
+    tags = CASE WHEN u.tags <@ incidents.tags THEN incidents.tags ELSE u.tags || incidents.tags END
+FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::int[],
+            $8::timestamptz[], $9::timestamptz[], $10::jsonb[])
+    AS u(id, collecting, severity, alert_count, last_seen_at, last_firing_at, flaps, source_resolved_at,
+         source_acknowledged_at, tags)
+WHERE incidents.id = u.id
+"""
+
+INCIDENT_COLUMNS = (
+    "id", "fingerprint", "collecting", "source", "external_id", "title", "description", "impact", "category",
+    "incident_type", "environment", "resource", "affected_services", "tags", "runbook_url", "created_at",
+    "reported_severity", "alert_count", "flap_count", "last_seen_at", "last_firing_at", "source_resolved_at",
+    "source_acknowledged_at", "severity", "updated_at", "assigned_to",
+)  # fmt: skip
+ALERT_COLUMNS = (
+    "incident_id", "id", "delivery", "alert_key", "firing", "deduplicated", "status", "severity", "source",
+    "external_id", "title", "description", "labels", "annotations", "affected_services", "runbook_url",
+    "starts_at", "ends_at", "received_at",
+)  # fmt: skip
+
+OF_INCIDENT = """
+SELECT id, incident_id, external_id, source, status, severity, title, description, labels, annotations,
+       affected_services, runbook_url, starts_at, received_at, deduplicated, count(*) OVER () AS total
+FROM alerts WHERE incident_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3
+"""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An alert at the door: when it came, and what names its problem and this delivery of it."""
+
+    alert: Alert
+    at: datetime
+    fingerprint: str
+    delivery: str | None
+    assignee: str | None = None
+
+    @classmethod
+    def of(cls, alert: Alert, at: datetime, assignee: str | None = None) -> "Arrival":
+        mark = fingerprint(alert)
+        return cls(alert, at, mark, delivery_id(alert, mark), assignee)
+
+
+@dataclass
+class _Row:
+    """An alert that will be stored."""
+
+    id: UUID
+    incident_id: str
+    arrival: Arrival
+    key: str
+    firing: bool
+    outcome: Outcome
+
+
+@dataclass
+class _Batch:
+    """What a group of alerts comes to, worked out before a byte is written."""
+
+    window: timedelta
+    auto_resolves: Callable[[str], bool]
+    known: dict[str, Known] = field(default_factory=dict)
+    repeats: dict[str, tuple[str, str]] = field(default_factory=dict)
+    new: dict[str, Arrival] = field(default_factory=dict)
+    changed: dict[str, dict[str, str]] = field(default_factory=dict)
+    rows: list[_Row] = field(default_factory=list)
+    over: set[tuple[str, str]] = field(default_factory=set)
+    hear: dict[str, Severity] = field(default_factory=dict)
+
+    def take(self, arrival: Arrival) -> Ingested:
+        alert, mark = arrival.alert, arrival.fingerprint
+        if arrival.delivery is not None and arrival.delivery in self.repeats:
+            incident_id, alert_id = self.repeats[arrival.delivery]
+            return Ingested.model_construct(alert_id=alert_id, incident_id=incident_id, outcome=Outcome.REPEAT)
+        received = receive(
+            self.known.get(mark), alert, mark, candidate=str(uuid7()), at=arrival.at, window=self.window,
+            auto_resolve=self.auto_resolves(alert.source),
+        )  # fmt: skip
+        if received.incident is None:
+            return Ingested.model_construct(alert_id=None, incident_id=None, outcome=received.outcome)
+        incident = self.known[mark] = received.incident
+        if received.outcome is Outcome.CREATED:
+            self.new[mark] = arrival
+        elif mark not in self.new:
+            self.changed[mark] = alert.labels | self.changed.get(mark, {})
+        if received.hear:
+            self.hear[incident.id] = incident.severity
+        alert_id = self._store(arrival, incident.id, received.outcome)
+        return Ingested.model_construct(alert_id=alert_id, incident_id=incident.id, outcome=received.outcome)
+
+    def _store(self, arrival: Arrival, incident_id: str, outcome: Outcome) -> str:
+        key = alert_key(arrival.alert, arrival.fingerprint)
+        if arrival.alert.status is AlertStatus.RESOLVED:
+            self.over.add((incident_id, key))
+            for row in self.rows:
+                row.firing = row.firing and (row.incident_id, row.key) != (incident_id, key)
+        firing = arrival.alert.status is AlertStatus.FIRING
+        row = _Row(uuid7(), incident_id, arrival, key, firing, outcome)
+        self.rows.append(row)
+        if arrival.delivery is not None:
+            self.repeats[arrival.delivery] = (incident_id, str(row.id))
+        return str(row.id)
+
+
+@dataclass(frozen=True)
+class AlertStore:
+    """`window`: how long after its resolve an incident still reopens. `kept_open`: sources that never resolve one."""
+
+    pool: Pool
+    window: timedelta
+    kept_open: frozenset[str] = frozenset()
+
+    async def claim(self, arrivals: Sequence[Arrival]) -> list[Ingested]:
+        """Stores alerts with the incidents they open, join or reopen, all or none; one answer each, in order.
+
+        At most one incident per fingerprint collects alerts, however many gateways ask at once: who
+        loses a race for one starts over and finds it.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.pool.acquire() as connection, connection.transaction():
+                    return await self._claim(connection, arrivals)
+            except CONTENDED:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _claim(self, connection: Connection, arrivals: Sequence[Arrival]) -> list[Ingested]:
+        batch = _Batch(self.window, lambda source: source not in self.kept_open)
+        await self._look_up(connection, arrivals, batch)
+        answers = [batch.take(arrival) for arrival in arrivals]
+        await self._write(connection, batch)
+        return answers
+
+    async def _look_up(self, connection: Connection, arrivals: Sequence[Arrival], batch: _Batch) -> None:
+        if deliveries := [arrival.delivery for arrival in arrivals if arrival.delivery is not None]:
+            for seen in await connection.fetch(REPEATS, deliveries):
+                batch.repeats[seen["delivery"]] = (str(seen["incident_id"]), str(seen["id"]))
+        marks = list({arrival.fingerprint for arrival in arrivals})
+        since = min(arrival.at for arrival in arrivals) - self.window
+        ids: dict[UUID, str] = {}
+        for found in await connection.fetch(KNOWN, marks, since):
+            before = batch.known.get(found["fingerprint"])
+            if before is None or (found["collecting"] or not before.collecting):
+                batch.known[found["fingerprint"]] = _known(found)
+                ids[found["id"]] = found["fingerprint"]
+        if ids and any(arrival.alert.status is AlertStatus.RESOLVED for arrival in arrivals):
+            for still in await connection.fetch(FIRING, list(ids)):
+                known = batch.known[ids[still["incident_id"]]]
+                known.firing[still["alert_key"]] = still["starts_at"]
+
+    async def _write(self, connection: Connection, batch: _Batch) -> None:
+        if batch.over:
+            await connection.execute(STOP_FIRING, *zip(*sorted(batch.over), strict=True))
+        if batch.changed:
+            changes = (_change(batch.known[mark], batch.changed[mark]) for mark in sorted(batch.changed))
+            await connection.execute(MERGE, *zip(*changes, strict=True))
+        if batch.new:
+            incidents = [_incident(batch.known[mark], batch.new[mark]) for mark in sorted(batch.new)]
+            await connection.copy_records_to_table("incidents", records=incidents, columns=INCIDENT_COLUMNS)
+        if batch.rows:
+            alerts = [_alert(row) for row in batch.rows]
+            await connection.copy_records_to_table("alerts", records=alerts, columns=ALERT_COLUMNS)
+        if batch.hear:
+            due = [(severity.rank, UUID(incident_id)) for incident_id, severity in batch.hear.items()]
+            await connection.copy_records_to_table("outbox", records=due, columns=("rank", "incident_id"))
+
+    async def of_incident(self, incident_id: UUID, limit: int, offset: int) -> tuple[list[AlertView], int]:
+        """The incident's alerts, newest first, and how many there are."""
+        found = await self.pool.fetch(OF_INCIDENT, incident_id, limit, offset)
+        if not found and offset:
+            total = await self.pool.fetchval("SELECT count(*) FROM alerts WHERE incident_id = $1", incident_id)
+            return [], total
+        views = [
+            AlertView.model_validate(dict(row.items()) | {"id": str(row["id"]), "incident_id": str(row["incident_id"])})
+            for row in found
+        ]
+        return views, found[0]["total"] if found else 0
+
+    async def record_change(self, change: ChangeEvent, at: datetime) -> None:
+        await self.pool.execute(
+            "INSERT INTO changes (id, source, summary, at, details, links, received_at) VALUES ($1,$2,$3,$4,$5,$6,$7)",
+            uuid7(), change.source, change.summary, change.at or at, change.details, list(change.links), at,
+        )  # fmt: skip
+
+
+def _known(found: asyncpg.Record) -> Known:
+    return Known(
+        id=str(found["id"]), status=Status(found["status"]), collecting=found["collecting"],
+        severity=Severity(found["reported_severity"]), alert_count=found["alert_count"],
+        last_seen_at=found["last_seen_at"], last_firing_at=found["last_firing_at"], flaps=found["flap_count"],
+        resolved_at=found["resolved_at"], source_resolved_at=found["source_resolved_at"],
+        source_acknowledged_at=found["source_acknowledged_at"], firing={},
+    )  # fmt: skip
+
+
+def _change(known: Known, labels: dict[str, str]) -> tuple[object, ...]:
+    return (
+        UUID(known.id), known.collecting, known.severity, known.alert_count, known.last_seen_at, known.last_firing_at,
+        known.flaps, known.source_resolved_at, known.source_acknowledged_at, labels,
+    )  # fmt: skip
+
+
+def _incident(known: Known, arrival: Arrival) -> tuple[object, ...]:
+    alert = arrival.alert
+    return (
+        UUID(known.id), arrival.fingerprint, known.collecting, alert.source, alert.external_id or alert.identity,
+        alert.title, alert.description, alert.impact, alert.category, alert.incident_type, alert.environment,
+        alert.resource, alert.affected_services, alert.labels, alert.runbook_url, arrival.at, known.severity,
+        known.alert_count, known.flaps, known.last_seen_at, known.last_firing_at, known.source_resolved_at,
+        known.source_acknowledged_at, known.severity, arrival.at, arrival.assignee,
+    )  # fmt: skip
+
+
+def _alert(row: _Row) -> tuple[object, ...]:
+    alert = row.arrival.alert
+    return (
+        UUID(row.incident_id), row.id, row.arrival.delivery, row.key, row.firing, row.outcome is not Outcome.CREATED,
+        alert.status, alert.severity, alert.source, alert.external_id, alert.title, alert.description, alert.labels,
+        alert.annotations, alert.affected_services, alert.runbook_url, alert.starts_at, alert.ends_at, row.arrival.at,
+    )  # fmt: skip

@@ -1,0 +1,308 @@
+"""Incidents as they are read, and the one way their workflows' decisions get into PostgreSQL."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import Select, func, literal_column, or_, select, text, tuple_
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.sql.elements import ColumnElement
+
+from app.domain.errors import Invalid, NotFound
+from app.domain.incident import Heard, Incident
+from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
+from app.domain.requests import IncidentPage, IncidentQuery
+from app.domain.timeline import Actor, Entry
+from app.domain.vocabulary import Status
+from app.store.database import Connection, Pool
+from app.store.tables import SEARCHED, IncidentRow
+
+SHOWN = """
+id, external_id, fingerprint, severity, status, category, incident_type, environment, title, description, impact,
+source, resource, affected_services, assigned_to, assigned_team, policy_id, level, paused, created_at, updated_at,
+acknowledged_at, acknowledged_by, resolved_at, resolved_by, closed_at, last_seen_at, alert_count, flap_count, tags,
+runbook_url, resolution
+"""
+
+PROJECT = """
+UPDATE incidents SET
+    status = $4, severity = $5, updated_at = $6, assigned_to = $7, assigned_team = $8, policy_id = $9, cycle = $10,
+    level = $11, paused = $12, acknowledged_at = $13, acknowledged_by = $14, resolved_at = $15, resolved_by = $16,
+    closed_at = $17, workflow_state = $18, version_time = $2, version_seq = $3,
+    resolution = CASE WHEN $19::timestamptz IS NULL THEN NULL ELSE resolution END,
+    collecting = CASE
+        WHEN $19::timestamptz IS NOT NULL AND last_firing_at <= $19 THEN false
+        ELSE NOT EXISTS (SELECT 1 FROM incidents other WHERE other.fingerprint = incidents.fingerprint
+                         AND other.collecting AND other.id <> incidents.id)
+    END
+WHERE id = $1 AND (version_time, version_seq) < ($2, $3)
+RETURNING collecting AND $19::timestamptz IS NOT NULL AS younger_alert, reported_severity
+"""
+
+TELL = """
+INSERT INTO timeline (incident_id, seq, type, at, actor_name, actor_type, command_id, data, version_time, version_seq)
+SELECT $1, u.seq, u.type, u.at, u.actor_name, u.actor_type, u.command_id, u.data, $2, $3
+FROM unnest($4::int[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
+    AS u(seq, type, at, actor_name, actor_type, command_id, data)
+ON CONFLICT (incident_id, seq) DO UPDATE SET
+    type = excluded.type, at = excluded.at, actor_name = excluded.actor_name, actor_type = excluded.actor_type,
+    command_id = excluded.command_id, data = excluded.data, version_time = excluded.version_time,
+    version_seq = excluded.version_seq
+WHERE (timeline.version_time, timeline.version_seq) < (excluded.version_time, excluded.version_seq)
+"""
+
+WORDS = """
+UPDATE incidents SET
+    title = coalesce(c.ask->>'title', title),
+    description = coalesce(c.ask->>'description', description),
+    tags = coalesce(nullif(c.ask->'tags', 'null'::jsonb), tags),
+    resolution = CASE WHEN c.ask->>'kind' IN ('resolve', 'close')
+        THEN coalesce(resolution, '{}'::jsonb) || jsonb_strip_nulls(jsonb_build_object(
+            'root_cause', c.ask->'root_cause', 'method', c.ask->'method', 'resolution_notes', c.ask->'reason'))
+        ELSE resolution END
+FROM commands c WHERE incidents.id = $1 AND c.id = $2 AND c.incident_id = $1
+"""
+
+CANCEL = """
+UPDATE deliveries SET status = 'cancelled'
+WHERE incident_id = $1 AND status IN ('pending', 'sending') AND ($3 OR cycle < $2)
+"""
+
+TIMELINE = """
+SELECT t.seq, t.incident_id, t.type, t.actor_name, t.actor_type, t.at, t.data, c.ask
+FROM timeline t LEFT JOIN commands c ON c.id = t.command_id AND c.incident_id = t.incident_id
+WHERE t.incident_id = $1 AND ($2::text IS NULL OR t.type = $2) ORDER BY t.seq
+"""
+
+HEARD = """
+SELECT reported_severity, last_firing_at, source, source_resolved_at, source_acknowledged_at, created_at,
+       severity, category, environment, tags, workflow_state
+FROM incidents WHERE id = $1
+"""
+
+
+@dataclass(frozen=True)
+class IncidentStore:
+    pool: Pool
+
+    async def project(self, incident: Incident, time_ns: int, entries: Sequence[Entry], *, stop_pages: bool) -> None:
+        """Writes a state and its entries, unless a newer one was written; announces entries on `incident_events`.
+
+        An alert that came in while the incident was being resolved is younger than the resolve: the
+        incident keeps collecting and its workflow will hear of it. `stop_pages`: pages nobody needs any
+        more may be waiting to be sent.
+        """
+        id_ = UUID(incident.id)
+        async with self.pool.acquire() as connection, connection.transaction():
+            written = await connection.fetchrow(PROJECT, id_, time_ns, incident.seq, *_columns(incident, entries))
+            if entries:
+                await _tell(connection, incident, time_ns, entries)
+            if written is None:
+                return
+            for command in {entry.command for entry in entries if entry.command}:
+                await connection.execute(WORDS, id_, command)
+            if stop_pages:
+                await connection.execute(CANCEL, id_, incident.cycle, not incident.status.waits_for_somebody)
+            if written["younger_alert"]:
+                rank = int(written["reported_severity"][1])
+                await connection.execute("INSERT INTO outbox (rank, incident_id) VALUES ($1, $2)", rank, id_)
+
+    async def load(self, incident_id: str) -> tuple[Heard, Incident | None, asyncpg.Record]:
+        """What ingest knows of an incident, the state its workflow was last in (None before the first), and the row.
+
+        Raises: NotFound.
+        """
+        found = await self.pool.fetchrow(HEARD, UUID(incident_id))
+        if found is None:
+            raise NotFound("incident", incident_id)
+        heard = Heard(
+            severity=found["reported_severity"], last_firing_at=found["last_firing_at"], source=found["source"],
+            source_resolved_at=found["source_resolved_at"], source_acknowledged_at=found["source_acknowledged_at"],
+        )  # fmt: skip
+        state = found["workflow_state"]
+        return heard, Incident.model_validate(state) if state else None, found
+
+    async def remember(
+        self, command_id: str, incident_id: str, ask: dict[str, object], at: datetime
+    ) -> dict[str, object]:
+        """Keeps a command's own words under its id; what was kept first when it is repeated."""
+        return await self.pool.fetchval(  # type: ignore[no-any-return]
+            "INSERT INTO commands (id, incident_id, ask, asked_at) VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT (id) DO UPDATE SET asked_at = commands.asked_at RETURNING ask",
+            command_id, UUID(incident_id), ask, at,
+        )  # fmt: skip
+
+    async def get(self, incident_id: str) -> IncidentView:
+        """Raises: NotFound."""
+        found = await self.pool.fetchrow(f"SELECT {SHOWN} FROM incidents WHERE id = $1", as_uuid(incident_id))
+        if found is None:
+            raise NotFound("incident", incident_id)
+        return view(found)
+
+    async def timeline(self, incident_id: str, kind: str | None = None) -> list[TimelineEvent]:
+        """Every decision about the incident in order. Raises: NotFound."""
+        id_ = as_uuid(incident_id)
+        found = await self.pool.fetch(TIMELINE, id_, kind)
+        if not found and not await self.pool.fetchval("SELECT true FROM incidents WHERE id = $1", id_):
+            raise NotFound("incident", incident_id)
+        return [
+            TimelineEvent(
+                seq=row["seq"], incident_id=str(row["incident_id"]), event_type=row["type"], timestamp=row["at"],
+                actor=Actor(name=row["actor_name"], type=row["actor_type"]),
+                reason=(row["ask"] or {}).get("reason") or row["data"].get("reason"), data=row["data"],
+            )
+            for row in found
+        ]  # fmt: skip
+
+    async def search(self, query: IncidentQuery) -> IncidentPage:
+        """One page of the incidents a query finds, and how many there are in all. Raises: Invalid (the cursor)."""
+        where = _conditions(query)
+        page, args = _rendered(_page(query, where))
+        count, count_args = _rendered(select(func.count()).select_from(IncidentRow).where(*where))
+        async with self.pool.acquire() as connection:
+            found = await connection.fetch(page, *args)
+            total = await connection.fetchval(count, *count_args)
+        more = len(found) > query.page_size
+        found = found[: query.page_size]
+        cursor = _cursor(query, found[-1]) if more else None
+        return IncidentPage(incidents=[view(row) for row in found], total_count=total, next_cursor=cursor)
+
+
+def as_uuid(incident_id: str) -> UUID:
+    """Raises: NotFound, since what is no UUID names no incident."""
+    try:
+        return UUID(incident_id)
+    except ValueError:
+        raise NotFound("incident", incident_id) from None
+
+
+def _columns(incident: Incident, entries: Sequence[Entry]) -> tuple[object, ...]:
+    at = max((entry.at for entry in entries), default=incident.opened_at)
+    return (
+        incident.status, incident.severity, at, incident.assigned_to, incident.assigned_team,
+        incident.policy.id if incident.policy else None, incident.cycle, incident.level, incident.paused,
+        incident.acknowledged_at, incident.acknowledged_by, incident.resolved_at, incident.resolved_by,
+        incident.closed_at, incident.model_dump(mode="json"), incident.ended_at,
+    )  # fmt: skip
+
+
+async def _tell(connection: Connection, incident: Incident, time_ns: int, entries: Sequence[Entry]) -> None:
+    rows = [
+        (e.seq, e.type, e.at, e.actor.name, e.actor.type, e.command, e.model_dump(mode="json")["data"]) for e in entries
+    ]
+    await connection.execute(TELL, UUID(incident.id), time_ns, incident.seq, *zip(*rows, strict=True))
+    news = [
+        orjson.dumps({"incident_id": incident.id, "seq": e.seq, "type": e.type, "status": incident.status}).decode()
+        for e in entries
+    ]
+    await connection.execute("SELECT pg_notify('incident_events', said) FROM unnest($1::text[]) AS said", news)
+
+
+def view(row: asyncpg.Record) -> IncidentView:
+    """An incident's public representation, made of the columns `SHOWN`."""
+    status = Status(row["status"])
+    resolution = row["resolution"] or {}
+    if row["resolved_at"] is not None:
+        resolution = resolution | {"resolved_by": row["resolved_by"], "resolved_at": row["resolved_at"]}
+    columns = dict(row.items())
+    return IncidentView.model_validate(
+        columns
+        | {
+            "id": str(row["id"]),
+            "state": status,
+            "affected_resources": row["affected_services"],
+            "assignees": [row["assigned_to"]] if row["assigned_to"] else [],
+            "escalation_policy_id": row["policy_id"],
+            "escalation_level": row["level"],
+            "escalation_paused": row["paused"],
+            "duplicate_count": row["alert_count"] - 1,
+            "labels": [f"{name}={value}" for name, value in sorted(row["tags"].items())],
+            "resolution": Resolution.model_validate(resolution) if resolution else None,
+            "metrics": Metrics(
+                mtta=_seconds(row["created_at"], row["acknowledged_at"]),
+                mttr=_seconds(row["created_at"], row["resolved_at"]),
+            ),
+        }
+    )
+
+
+def _seconds(since: datetime, until: datetime | None) -> float | None:
+    return (until - since).total_seconds() if until is not None else None
+
+
+def _rendered(statement: Select[Any]) -> tuple[str, list[object]]:
+    """SQL with $1 … and its arguments, for asyncpg."""
+    compiled = statement.compile(dialect=ASYNCPG, compile_kwargs={"render_postcompile": True})
+    names = compiled.positiontup or []
+    return str(compiled), [compiled.params[name] for name in names]
+
+
+COLUMNS: Any = IncidentRow
+ASYNCPG: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
+SORTS = {
+    "created_at": COLUMNS.created_at,
+    "updated_at": COLUMNS.updated_at,
+    "severity": COLUMNS.severity,
+    "status": COLUMNS.status,
+}
+
+
+def _conditions(query: IncidentQuery) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
+    for column in ("severity", "status", "category", "environment", "source"):
+        if values := getattr(query, column):
+            where.append(getattr(COLUMNS, column).in_([str(value) for value in values]))
+    if query.active_only:
+        where.append(text("status NOT IN ('RESOLVED', 'CLOSED')"))  # type: ignore[arg-type]
+    for column in ("assigned_to", "assigned_team"):
+        if (value := getattr(query, column)) is not None:
+            where.append(getattr(COLUMNS, column) == value)
+    if query.tags:
+        where.append(COLUMNS.tags.contains(query.tags))
+    if query.start_date is not None:
+        where.append(COLUMNS.created_at >= query.start_date)
+    if query.end_date is not None:
+        where.append(COLUMNS.created_at <= query.end_date)
+    if query.search and query.search.strip():
+        words = func.websearch_to_tsquery(text("'simple'::regconfig"), query.search)
+        pattern = "%" + query.search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        where.append(or_(literal_column(SEARCHED).op("@@")(words), COLUMNS.title.ilike(pattern)))
+    return where
+
+
+def _page(query: IncidentQuery, where: list[ColumnElement[bool]]) -> Select[Any]:
+    order = SORTS[query.sort]
+    statement = select(text(SHOWN)).select_from(IncidentRow).where(*where)
+    if query.cursor is not None:
+        key, id_ = _position(query)
+        place = tuple_(order, COLUMNS.id)
+        there = tuple_(key, id_)
+        statement = statement.where(place > there if query.order == "asc" else place < there)
+    else:
+        statement = statement.offset((query.page - 1) * query.page_size)
+    direction = (order.asc(), COLUMNS.id.asc()) if query.order == "asc" else (order.desc(), COLUMNS.id.desc())
+    return statement.order_by(*direction).limit(query.page_size + 1)
+
+
+def _cursor(query: IncidentQuery, last: asyncpg.Record) -> str:
+    key = last[query.sort]
+    place = [query.sort, key.isoformat() if isinstance(key, datetime) else key, str(last["id"])]
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+
+
+def _position(query: IncidentQuery) -> tuple[object, UUID]:
+    """The sort key and id after which a page begins. Raises: Invalid."""
+    try:
+        padded = (query.cursor or "") + "=" * (-len(query.cursor or "") % 4)
+        sort, key, id_ = orjson.loads(base64.urlsafe_b64decode(padded))
+        if sort != query.sort:
+            raise Invalid.field("cursor", f"belongs to a list sorted by {sort}, not {query.sort}")
+        return datetime.fromisoformat(key) if sort.endswith("_at") else str(key), UUID(id_)
+    except (ValueError, TypeError, binascii.Error):
+        raise Invalid.field("cursor", "is not one that an earlier page gave") from None

@@ -1,0 +1,239 @@
+"""The schema, as SQLModel tables: what migrations are made from and checked against, and what searches are built on.
+
+Who writes what: ingest owns an incident's alert columns (`alert_count` … `source_acknowledged_at`,
+`collecting` together with the projection), the incident's workflow owns the rest through its projection,
+ordered by (`version_time`, `version_seq`).
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Identity, Index, Integer, SmallInteger, String, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+SEARCHED = "to_tsvector('simple'::regconfig, (title || ' '::text) || description)"
+
+
+def _json(default: str = "{}") -> Any:
+    return Field(sa_column=Column(JSONB, nullable=False, server_default=text(f"'{default}'::jsonb")))
+
+
+def _json_or_null() -> Any:
+    return Field(default=None, sa_column=Column(JSONB, nullable=True))
+
+
+def _texts() -> Any:
+    return Field(sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")))
+
+
+def _at() -> Any:
+    return Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
+def _at_or_null() -> Any:
+    return Field(default=None, sa_column=Column(DateTime(timezone=True), nullable=True))
+
+
+def _text() -> Any:
+    return Field(sa_column=Column(Text, nullable=False))
+
+
+def _text_or_null() -> Any:
+    return Field(default=None, sa_column=Column(Text, nullable=True))
+
+
+def _count(default: int = 0) -> Any:
+    return Field(sa_column=Column(Integer, nullable=False, server_default=text(str(default))))
+
+
+def _big(default: int = 0) -> Any:
+    return Field(sa_column=Column(BigInteger, nullable=False, server_default=text(str(default))))
+
+
+def _flag(default: str) -> Any:
+    return Field(sa_column_kwargs={"server_default": text(default)})
+
+
+class IncidentRow(SQLModel, table=True):
+    __tablename__: ClassVar[str] = "incidents"
+    __table_args__ = (
+        Index("incidents_collecting", "fingerprint", unique=True, postgresql_where=text("collecting")),
+        Index("incidents_resolved", "fingerprint", "resolved_at", postgresql_where=text("status = 'RESOLVED'")),
+        Index("incidents_created", "created_at", "id"),
+        Index(
+            "incidents_open",
+            "created_at",
+            "id",
+            postgresql_where=text("status NOT IN ('RESOLVED', 'CLOSED')"),
+        ),
+        Index("incidents_search", text(SEARCHED), postgresql_using="gin"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+    id: uuid.UUID = Field(primary_key=True)
+    fingerprint: str = _text()
+    collecting: bool = _flag("true")
+    source: str = _text()
+    external_id: str | None = _text_or_null()
+    title: str = _text()
+    description: str = _text()
+    impact: str | None = _text_or_null()
+    category: str = _text()
+    incident_type: str = _text()
+    environment: str | None = _text_or_null()
+    resource: dict[str, Any] | None = _json_or_null()
+    affected_services: list[str] = _texts()
+    tags: dict[str, str] = _json()
+    runbook_url: str | None = _text_or_null()
+    created_at: datetime = _at()
+    reported_severity: str = _text()
+    alert_count: int = _count(1)
+    flap_count: int = _count()
+    last_seen_at: datetime = _at()
+    last_firing_at: datetime = _at()
+    source_resolved_at: datetime | None = _at_or_null()
+    source_acknowledged_at: datetime | None = _at_or_null()
+    status: str = Field(sa_column=Column(Text, nullable=False, server_default=text("'NEW'")))
+    severity: str = _text()
+    updated_at: datetime = _at()
+    assigned_to: str | None = _text_or_null()
+    assigned_team: str | None = _text_or_null()
+    policy_id: str | None = _text_or_null()
+    cycle: int = _count()
+    level: int = _count()
+    paused: bool = _flag("false")
+    acknowledged_at: datetime | None = _at_or_null()
+    acknowledged_by: str | None = _text_or_null()
+    resolved_at: datetime | None = _at_or_null()
+    resolved_by: str | None = _text_or_null()
+    closed_at: datetime | None = _at_or_null()
+    resolution: dict[str, Any] | None = _json_or_null()
+    workflow_state: dict[str, Any] | None = _json_or_null()
+    version_time: int = _big()
+    version_seq: int = _count()
+
+
+class AlertRow(SQLModel, table=True):
+    """`firing`: the alert's problem still stands, as far as its source has said."""
+
+    __tablename__: ClassVar[str] = "alerts"
+    __table_args__ = (
+        Index("alerts_delivery", "delivery", unique=True, postgresql_where=text("delivery IS NOT NULL")),
+        Index("alerts_firing", "incident_id", "alert_key", postgresql_where=text("firing")),
+    )
+    incident_id: uuid.UUID = Field(primary_key=True)
+    id: uuid.UUID = Field(primary_key=True)
+    delivery: str | None = _text_or_null()
+    alert_key: str = _text()
+    firing: bool = Field()
+    deduplicated: bool = Field()
+    status: str = _text()
+    severity: str = _text()
+    source: str = _text()
+    external_id: str | None = _text_or_null()
+    title: str = _text()
+    description: str = _text()
+    labels: dict[str, str] = _json()
+    annotations: dict[str, str] = _json()
+    affected_services: list[str] = _texts()
+    runbook_url: str | None = _text_or_null()
+    starts_at: datetime | None = _at_or_null()
+    ends_at: datetime | None = _at_or_null()
+    received_at: datetime = _at()
+
+
+class OutboxRow(SQLModel, table=True):
+    """What a workflow must hear of, the most severe first (`rank` 0 is P0). Gone once it has been told."""
+
+    __tablename__: ClassVar[str] = "outbox"
+    rank: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    incident_id: uuid.UUID
+    created_at: datetime = Field(
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("now()"))
+    )
+
+
+class TimelineRow(SQLModel, table=True):
+    __tablename__: ClassVar[str] = "timeline"
+    incident_id: uuid.UUID = Field(primary_key=True)
+    seq: int = Field(primary_key=True, sa_type=Integer)
+    type: str = _text()
+    at: datetime = _at()
+    actor_name: str = _text()
+    actor_type: str = _text()
+    command_id: str | None = _text_or_null()
+    data: dict[str, Any] = _json()
+    version_time: int = _big()
+    version_seq: int = _count()
+
+
+class CommandRow(SQLModel, table=True):
+    """What somebody asked of an incident, word for word: the texts that stay out of Temporal's histories."""
+
+    __tablename__: ClassVar[str] = "commands"
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    incident_id: uuid.UUID
+    ask: dict[str, Any] = _json()
+    asked_at: datetime = _at()
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One page to one target through one channel; `key` makes deciding it twice harmless."""
+
+    __tablename__: ClassVar[str] = "deliveries"
+    __table_args__ = (Index("deliveries_incident", "incident_id", "created_at"),)
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    id: uuid.UUID = Field(unique=True)
+    incident_id: uuid.UUID
+    cycle: int = Field()
+    rung: int = Field()
+    level: int = Field()
+    target: str = _text()
+    channel: str = _text()
+    address: dict[str, str] = _json()
+    status: str = _text()
+    attempts: int = _count()
+    last_error: str | None = _text_or_null()
+    reference: str | None = _text_or_null()
+    created_at: datetime = _at()
+    sent_at: datetime | None = _at_or_null()
+
+
+class DocumentRow(SQLModel, table=True):
+    """Every version of every piece of configuration; the newest counts. `body` is NULL when it was deleted."""
+
+    __tablename__: ClassVar[str] = "documents"
+    kind: str = Field(sa_column=Column(String(64), primary_key=True))
+    id: str = Field(sa_column=Column(String(100), primary_key=True))
+    version: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    body: dict[str, Any] | None = _json_or_null()
+    updated_at: datetime = _at()
+    updated_by: str = _text()
+
+
+class KeyRow(SQLModel, table=True):
+    """An API key: only the SHA-256 of the secret is kept."""
+
+    __tablename__: ClassVar[str] = "api_keys"
+    id: uuid.UUID = Field(primary_key=True)
+    name: str = _text()
+    role: str = _text()
+    hash: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    created_at: datetime = _at()
+    revoked_at: datetime | None = _at_or_null()
+
+
+class ChangeRow(SQLModel, table=True):
+    """Something that was changed somewhere, to explain incidents by."""
+
+    __tablename__: ClassVar[str] = "changes"
+    __table_args__ = (Index("changes_at", "at"),)
+    id: uuid.UUID = Field(primary_key=True)
+    source: str = _text()
+    summary: str = _text()
+    at: datetime = _at()
+    details: dict[str, Any] = _json()
+    links: list[Any] = _json("[]")
+    received_at: datetime = _at()

@@ -1,0 +1,126 @@
+"""Every metric, by name, and how Prometheus gets them.
+
+The gateway and the worker are two processes of one service. Where `PROMETHEUS_MULTIPROC_DIR` named a directory before
+this module was imported, each process writes its figures there and either exposes those of both; a process that
+died keeps its part in the counters. Without it each process exposes its own.
+"""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    start_http_server,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app.domain.vocabulary import ChannelName, Severity
+
+SOURCES = frozenset({"api", "alertmanager", "pagerduty"})
+RESULTS = frozenset({"created", "merged", "reopened", "repeat", "resolved", "ignored", "rejected"})
+LEVELS = frozenset(str(level) for level in range(1, 11))
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+ALERTS_PROCESSED = Counter(
+    "incident_manager_alerts_processed_total", "Alerts answered, by adapter and outcome.", ("source", "result")
+)
+INCIDENTS_CREATED = Counter("incident_manager_incidents_created_total", "Incidents opened.", ("severity",))
+INCIDENTS_RESOLVED = Counter("incident_manager_incidents_resolved_total", "Incidents resolved.", ("severity",))
+DEDUPLICATION_HITS = Counter(
+    "incident_manager_deduplication_hits_total", "Alerts that were merged into an incident that existed."
+)
+ESCALATIONS_TRIGGERED = Counter(
+    "incident_manager_escalations_triggered_total", "Escalation levels that became due.", ("level",)
+)
+UNREACHABLE_TARGETS = Counter(
+    "incident_manager_unreachable_targets_total", "Targets of a level behind which nobody could be reached."
+)
+NOTIFICATIONS_SENT = Counter(
+    "incident_manager_notifications_sent_total", "Messages a provider has taken.", ("channel",)
+)
+NOTIFICATIONS_FAILED = Counter("incident_manager_notifications_failed_total", "Messages given up on.", ("channel",))
+NOTIFICATION_DELIVERY = Histogram(
+    "incident_manager_notification_delivery_duration_seconds",
+    "From the first attempt until a provider took the message.",
+    ("channel",),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600),
+)
+PROCESSING = Histogram(
+    "incident_manager_processing_duration_seconds",
+    "From the receipt of an alert until it was durable.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+# One process drains the outbox: what it said last is what counts, also after its restart.
+OUTBOX_PENDING = Gauge(
+    "incident_manager_outbox_pending", "Accepted, not yet handed to Temporal.", multiprocess_mode="mostrecent"
+)
+OUTBOX_OLDEST = Gauge(
+    "incident_manager_outbox_oldest_seconds", "Age of the oldest of them; 0 = none.", multiprocess_mode="mostrecent"
+)
+HTTP_REQUESTS = Counter(
+    "llm_incident_manager_http_requests_total",
+    "Requests answered, by route template.",
+    ("method", "route", "status"),
+)
+HTTP_REQUEST_DURATION = Histogram(
+    "llm_incident_manager_http_request_duration_seconds",
+    "From the request's head until the response's end.",
+    ("method", "route"),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+
+# A series that is there from the start at 0 makes the first increase visible to rate().
+for _severity in Severity:
+    INCIDENTS_CREATED.labels(_severity)
+    INCIDENTS_RESOLVED.labels(_severity)
+for _channel in ChannelName:
+    NOTIFICATIONS_SENT.labels(_channel)
+    NOTIFICATIONS_FAILED.labels(_channel)
+
+
+def one_of(known: Collection[str], value: object) -> str:
+    """A label whose values cannot grow: `value` where it is known, else `other`."""
+    text = str(value)
+    return text if text in known else "other"
+
+
+def exposition() -> tuple[bytes, str]:
+    """Prometheus' text format 0.0.4: the body and its Content-Type."""
+    return generate_latest(_registry()), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def serve(host: str, port: int) -> WSGIServer:
+    """Answer every GET on `port` with the metrics, from a daemon thread, until `shutdown()` of what is returned.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    server, _ = start_http_server(port, host, _registry())
+    return server
+
+
+def prepare(directory: Path) -> None:
+    """Make `directory` ready as PROMETHEUS_MULTIPROC_DIR: the figures of an earlier run go. No process may use it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for left in directory.glob("*.db"):
+        left.unlink()
+
+
+def _registry() -> CollectorRegistry:
+    # The variable is the library's own switch: it chose between memory and files by it at import.
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    shared = CollectorRegistry(support_collectors_without_names=True)
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    return shared

@@ -1,0 +1,259 @@
+"""The incident's life. Its workflow is the only writer of its state: everybody else asks it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeUpdate
+from temporalio.exceptions import ApplicationError
+
+from activities.directory import Directory, Paging
+from activities.projection import Projection, Show
+from activities.triage import About, Outgoing, Routing, Triage
+from app.domain import lifecycle
+from app.domain.errors import Refused
+from app.domain.incident import Command, CommandKind, Incident, Page
+from app.domain.lifecycle import Change
+from app.domain.record import Record
+from app.domain.timeline import Actor, Entry, EventType
+from app.domain.vocabulary import ActorType, Status
+from workflows import names
+from workflows.describe import describe, next_step
+from workflows.local import local
+from workflows.pages import Pages
+
+
+class Life(Record):
+    """What a run is started with. `incident` and `outstanding` come from the run before, if there was one.
+
+    `reopens_for_secs`: how long a resolved incident waits for its problem to come back.
+    """
+
+    incident_id: str
+    reopens_for_secs: float = 900
+    give_up_after_secs: float = 3600
+    incident: Incident | None = None
+    outstanding: tuple[Outgoing, ...] = ()
+
+
+@workflow.defn(name="incident")
+class IncidentWorkflow:
+    @workflow.init
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.current = life.incident
+        self.entries: list[Entry] = []
+        self.shown_seq = life.incident.seq if life.incident else 0
+        self.alerts_changed = False
+        self.reroute = False
+        self.stop_pages = False
+        self.stirred = True
+        self.alarm: asyncio.Task[None] | None = None
+        self.alarm_at: datetime | None = None
+        self.pages = Pages(self, timedelta(seconds=life.give_up_after_secs))
+
+    @workflow.run
+    async def run(self, life: Life) -> None:
+        await self.begin()
+        while not self.over():
+            while self.stirred:
+                self.stirred = False
+                await self.live()
+            self.set_alarm()
+            if workflow.info().is_continue_as_new_suggested():
+                await self.go_on_in_a_new_run()
+            await workflow.wait_condition(lambda: self.stirred or self.over())
+
+    @property
+    def incident(self) -> Incident:
+        if self.current is None:
+            raise RuntimeError("the incident is not loaded yet")
+        return self.current
+
+    async def begin(self) -> None:
+        """Loads the incident, as PostgreSQL or the run before knows it, and resumes what was under way."""
+        outstanding = self.life.outstanding
+        if self.current is None:
+            opened = await local(Triage.open, About(incident_id=self.life.incident_id))
+            if opened.incident is not None:
+                self.current, self.shown_seq = opened.incident, opened.incident.seq
+            else:
+                self.take(
+                    lifecycle.opened(
+                        self.life.incident_id, opened.heard, opened.policy,
+                        opened_at=opened.opened_at, now=workflow.now(),
+                    )
+                )  # fmt: skip
+            self.take(lifecycle.hear(self.incident, opened.heard, workflow.now()))
+            outstanding = opened.outstanding
+        self.pages.send(outstanding)
+
+    async def live(self) -> None:
+        """Whatever is to be done now: listen, look at the clock, page, and show what came of it."""
+        if self.alerts_changed:
+            self.alerts_changed = False
+            heard = await local(Triage.listen, About(incident_id=self.incident.id))
+            self.take(lifecycle.hear(self.incident, heard, workflow.now()))
+        if self.reroute:
+            self.reroute = False
+            routed = await local(Triage.route, Routing(incident_id=self.incident.id, severity=self.incident.severity))
+            self.take(lifecycle.rerouted(self.incident, routed.policy, workflow.now()))
+        self.take(lifecycle.tick(self.incident, workflow.now()))
+        incident, page, entries = lifecycle.climb(self.incident, workflow.now())
+        self.take((incident, entries))
+        outgoing = await self.decide(page) if page is not None else ()
+        await self.show()
+        self.pages.send(tuple(page for page in outgoing if self.wanted(page)))
+
+    async def decide(self, page: Page) -> tuple[Outgoing, ...]:
+        """Whom a level tells. Nobody, if somebody took the incident while we were looking them up."""
+        decided = await local(Directory.page, Paging(incident_id=self.incident.id, page=page))
+        if not self.wanted(page):
+            self.stop_pages = True
+            return ()
+        told = [f"{outgoing.target} by {outgoing.channel}" for outgoing in decided.outgoing]
+        self.take(lifecycle.paged(self.incident, page, told, decided.unreachable, workflow.now()))
+        return decided.outgoing
+
+    def wanted(self, page: Page | Outgoing) -> bool:
+        return self.incident.status.waits_for_somebody and self.incident.cycle == page.cycle
+
+    def take(self, change: Change) -> None:
+        """Makes a change this incident's present, and everything that follows from it."""
+        before = self.current
+        self.current, entries = change
+        self.entries += entries
+        if before is None or not entries:
+            return
+        if not self.current.status.waits_for_somebody or self.current.cycle != before.cycle:
+            self.stop_pages = True
+            self.pages.stop_unwanted()
+        if self.current.severity.worse_than(before.severity):
+            self.reroute = True
+        self.stirred = True
+
+    async def show(self) -> None:
+        """Writes what has happened since the last time to PostgreSQL, and the status to Temporal's own list."""
+        if not self.entries and not self.stop_pages:
+            return
+        incident, entries, stop_pages = self.incident, tuple(self.entries), self.stop_pages
+        self.entries, self.stop_pages = [], False
+        shown = Show(incident=incident, time_ns=workflow.time_ns(), entries=entries, stop_pages=stop_pages)
+        await local(Projection.project, shown)
+        self.shown_seq = incident.seq
+        if any(entry.type in TOLD_TO_TEMPORAL for entry in entries):
+            workflow.upsert_search_attributes(searchable(incident))
+
+    def set_alarm(self) -> None:
+        """One timer, for the next moment at which time alone changes something."""
+        workflow.set_current_details(describe(self.incident))
+        wakes_at = self.incident.wakes_at if self.incident.status.open else self.ends_at()
+        if wakes_at == self.alarm_at:
+            return
+        if self.alarm is not None:
+            self.alarm.cancel()
+        self.alarm_at = wakes_at
+        self.alarm = asyncio.create_task(self.ring(wakes_at)) if wakes_at is not None else None
+
+    async def ring(self, at: datetime) -> None:
+        await workflow.sleep(max(at - workflow.now(), timedelta(0)), summary=next_step(self.incident))
+        self.alarm_at = None
+        self.stirred = True
+
+    def ends_at(self) -> datetime | None:
+        """When a resolved incident's problem has stayed away long enough; a closed one's is over at once."""
+        ended = self.incident.ended_at
+        linger = self.life.reopens_for_secs if self.incident.status is Status.RESOLVED else 0
+        return ended + timedelta(seconds=linger) if ended else None
+
+    def over(self) -> bool:
+        ends_at = self.ends_at()
+        busy = self.stirred or self.entries or self.alerts_changed or not workflow.all_handlers_finished()
+        return ends_at is not None and not busy and ends_at <= workflow.now()
+
+    async def go_on_in_a_new_run(self) -> None:
+        """Continues with a fresh history, unless something came in meanwhile."""
+        outstanding = await self.pages.hand_over()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self.stirred or self.entries or self.alerts_changed:
+            self.pages.send(outstanding)
+            return
+        workflow.continue_as_new(self.life.model_copy(update={"incident": self.incident, "outstanding": outstanding}))
+
+    @workflow.update
+    async def command(self, command: Command) -> int:
+        """Carries out a command; the incident's sequence number when PostgreSQL shows it.
+
+        Raises: ApplicationError with a refusal's code as its type.
+        """
+        await workflow.wait_condition(lambda: self.current is not None)
+        self.take(judged(lambda: lifecycle.apply(self.incident, command, workflow.now())))
+        seq = self.incident.seq
+        await workflow.wait_condition(lambda: self.shown_seq >= seq)
+        return seq
+
+    @command.validator
+    def may_command(self, command: Command) -> None:
+        if self.current is not None:
+            judged(lambda: lifecycle.apply(self.incident, command, workflow.now()))
+
+    @workflow.signal
+    def look_again(self) -> None:
+        """Something about the incident's alerts has changed that bears on its fate."""
+        self.alerts_changed = self.stirred = True
+
+    @workflow.signal
+    async def acknowledge(self, by: str = "temporal") -> None:
+        await self.signalled(CommandKind.ACKNOWLEDGE, by)
+
+    @workflow.signal
+    async def resolve(self, by: str = "temporal") -> None:
+        await self.signalled(CommandKind.RESOLVE, by)
+
+    @workflow.signal
+    async def pause(self, by: str = "temporal") -> None:
+        await self.signalled(CommandKind.PAUSE, by)
+
+    @workflow.signal
+    async def resume(self, by: str = "temporal") -> None:
+        await self.signalled(CommandKind.RESUME, by)
+
+    async def signalled(self, kind: CommandKind, by: str) -> None:
+        """A command nobody waits for the answer of: what cannot be done is logged."""
+        await workflow.wait_condition(lambda: self.current is not None)
+        actor = Actor(name=by, type=ActorType.USER)
+        command = Command(id=str(workflow.uuid4()), kind=kind, actor=actor)
+        try:
+            self.take(lifecycle.apply(self.incident, command, workflow.now()))
+        except Refused as refusal:
+            workflow.logger.warning("signal %s refused: %s", kind, refusal)
+
+    @workflow.query
+    def standing(self) -> Incident | None:
+        """The state as it is now; None before the incident is loaded."""
+        return self.current
+
+
+TOLD_TO_TEMPORAL = frozenset(
+    {
+        EventType.ACKNOWLEDGED, EventType.UNACKNOWLEDGED, EventType.ESCALATED, EventType.STATE_CHANGED,
+        EventType.RESOLVED, EventType.CLOSED, EventType.REOPENED, EventType.SEVERITY_CHANGED, EventType.ASSIGNED,
+    }
+)  # fmt: skip
+
+
+def searchable(incident: Incident) -> list[SearchAttributeUpdate[str]]:
+    return [
+        names.SEVERITY.value_set(str(incident.severity)),
+        names.STATUS.value_set(str(incident.status)),
+        names.TEAM.value_set(incident.assigned_team or ""),
+    ]
+
+
+def judged(change: Callable[[], Change]) -> Change:
+    """A refusal as the caller of an update sees it."""
+    try:
+        return change()
+    except Refused as refusal:
+        raise ApplicationError(refusal.message, refusal.details, type=refusal.code, non_retryable=True) from refusal

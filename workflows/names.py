@@ -1,0 +1,18 @@
+"""Names that clients, workers and operators share: queues, workflow ids, search attributes."""
+
+from temporalio.common import SearchAttributeKey
+
+INCIDENTS = "incidents"
+NOTIFY = "notify"
+NOTIFY_URGENT = "notify-urgent"
+"""P0 and P1 have slots that nothing less urgent can hold."""
+
+SEVERITY = SearchAttributeKey.for_keyword("IncidentSeverity")
+STATUS = SearchAttributeKey.for_keyword("IncidentStatus")
+SERVICE = SearchAttributeKey.for_keyword("IncidentService")
+TEAM = SearchAttributeKey.for_keyword("IncidentTeam")
+SOURCE = SearchAttributeKey.for_keyword("IncidentSource")
+
+
+def workflow_id(incident_id: str) -> str:
+    return f"incident-{incident_id}"

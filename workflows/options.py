@@ -1,0 +1,37 @@
+"""Timeouts and retries, each with its reason."""
+
+from datetime import timedelta
+
+from temporalio.common import Priority, RetryPolicy
+
+from app.domain.vocabulary import Severity
+from workflows import names
+
+TASK_TIMEOUT = timedelta(seconds=3)
+"""A killed worker's workflow tasks run again after this (10 s by default: too long for a page)."""
+
+STORE_TIMEOUT = timedelta(seconds=10)
+STORE_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5), backoff_coefficient=2
+)
+"""Reading and writing PostgreSQL must succeed in the end: for ever, soon after it is back."""
+
+SEND_TIMEOUT = timedelta(seconds=20)
+"""Longer than any channel's own deadline (10 s)."""
+
+SEND_HEARTBEAT = timedelta(seconds=4)
+"""A page in the hands of a killed worker is tried again after this."""
+
+SEND_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10), backoff_coefficient=2
+)
+"""A receiver that was down gets its page within 10 s of being back. The channel's own delay goes before."""
+
+
+def priority(severity: Severity) -> Priority:
+    """Temporal serves 1 (P0) first, 5 (P4) last."""
+    return Priority(priority_key=severity.rank + 1)
+
+
+def send_queue(severity: Severity) -> str:
+    return names.NOTIFY_URGENT if severity.rank <= 1 else names.NOTIFY

@@ -1,0 +1,106 @@
+"""The pages of an incident that are on their way: each an activity, retried until it is taken or nobody needs it."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from activities.sending import GiveUp, Send, Sending
+from activities.triage import Outgoing
+from app.domain import lifecycle
+from app.domain.incident import Page
+from app.domain.timeline import SYSTEM, EventType
+from workflows import options
+from workflows.local import local
+
+if TYPE_CHECKING:
+    from workflows.incident import IncidentWorkflow
+
+Rung = tuple[int, int]
+
+
+class Pages:
+    """`under_way` maps delivery keys to their pages; `arrived` are the rungs of which at least one page was taken."""
+
+    def __init__(self, of: "IncidentWorkflow", give_up_after: timedelta) -> None:
+        self.of = of
+        self.give_up_after = give_up_after
+        self.under_way: dict[str, Outgoing] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.arrived: set[Rung] = set()
+        self.settled: set[str] = set()
+
+    def send(self, pages: Iterable[Outgoing]) -> None:
+        """Starts sending, without waiting. A page that is on its way already is not started again."""
+        for page in pages:
+            if page.key not in self.under_way:
+                self.under_way[page.key] = page
+                self.tasks[page.key] = asyncio.create_task(self._send(page))
+
+    def stop_unwanted(self) -> None:
+        for key, page in list(self.under_way.items()):
+            if not self.of.wanted(page):
+                self.tasks[key].cancel()
+
+    async def hand_over(self) -> tuple[Outgoing, ...]:
+        """Stops every page and waits until none is in anybody's hands; those that another run must send."""
+        outstanding = dict(self.under_way)
+        for task in self.tasks.values():
+            task.cancel()
+        await workflow.wait_condition(lambda: not self.tasks)
+        return tuple(page for key, page in outstanding.items() if key not in self.settled)
+
+    async def _send(self, page: Outgoing) -> None:
+        incident = self.of.incident
+        try:
+            sent = await workflow.execute_activity_method(
+                Sending.send,
+                Send(key=page.key),
+                task_queue=options.send_queue(incident.severity),
+                start_to_close_timeout=options.SEND_TIMEOUT,
+                schedule_to_close_timeout=self.give_up_after,
+                heartbeat_timeout=options.SEND_HEARTBEAT,
+                retry_policy=options.SEND_RETRY,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                priority=options.priority(incident.severity),
+                summary=f"level {page.level}: {page.target} by {page.channel}"[:200],
+            )
+        except (ActivityError, asyncio.CancelledError) as ended:
+            if not is_cancelled_exception(ended):
+                self.settled.add(page.key)
+                await self._failed(page, ended)
+        else:
+            self.settled.add(page.key)
+            self._arrived(page, needed=sent.outcome == "sent")
+        finally:
+            del self.under_way[page.key], self.tasks[page.key]
+
+    def _arrived(self, page: Outgoing, *, needed: bool) -> None:
+        if needed:
+            self.arrived.add((page.cycle, page.rung))
+            self._tell(EventType.NOTIFICATION_SENT, page)
+
+    async def _failed(self, page: Outgoing, ended: BaseException) -> None:
+        """A page that will never arrive. When no other of its level may, the next level does not wait."""
+        cause = ended.__cause__
+        reason = cause.message if isinstance(cause, ApplicationError) else "nobody took it in time"
+        await local(Sending.give_up, GiveUp(key=page.key, reason=reason))
+        self._tell(EventType.NOTIFICATION_FAILED, page, reason)
+        rung = (page.cycle, page.rung)
+        others = any((o.cycle, o.rung) == rung and o.key != page.key for o in self.under_way.values())
+        policy = self.of.incident.policy
+        if not others and rung not in self.arrived and policy is not None:
+            going = Page(cycle=page.cycle, rung=page.rung, number=page.level, level=policy.level(page.rung))
+            self.of.take((lifecycle.at_once(self.of.incident, going, workflow.now()), ()))
+            self.of.stirred = True
+
+    def _tell(self, kind: EventType, page: Outgoing, reason: str | None = None) -> None:
+        self.of.take(
+            lifecycle.told(
+                self.of.incident, workflow.now(), SYSTEM, kind, key=page.key, level=page.level, target=page.target,
+                channel=page.channel, reason=reason,
+            )
+        )  # fmt: skip
