@@ -1,6 +1,5 @@
 """The commands `llm-im` and `llm-incident-manager`. Everything that takes long to load is loaded by its command."""
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -55,6 +54,8 @@ def defaults(
 @app.command()
 def up() -> None:
     """Run everything on this machine: PostgreSQL, Temporal, worker and gateway. Ctrl-C ends it."""
+    import asyncio
+
     from app.up import up as everything
 
     with _refusals():
@@ -180,9 +181,7 @@ def list_incidents(
 
 
 @app.command()
-def get(
-    incident_id: IncidentId, endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False
-) -> None:
+def get(incident_id: IncidentId, endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False) -> None:
     """Show one incident."""
     with _refusals():
         incident = Client(endpoint, api_key).get("api", "v1", "incidents", incident_id)

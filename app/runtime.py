@@ -1,7 +1,7 @@
 """The composition root: everything that is constructed is constructed here, from settings."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +11,13 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
 
+from activities.directory import Directory
+from activities.projection import Projection
+from activities.sending import Sending
+from activities.triage import Triage
+from app.channels.base import Channel
 from app.config import Settings, Temporal
+from app.domain.vocabulary import ChannelName
 from app.net.http import allowed_networks, check_url
 from app.service.alerts import Alerts
 from app.service.dispatch import Dispatcher
@@ -26,6 +32,7 @@ from app.store.documents import DocumentStore
 from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
 from app.store.outbox import Outbox
+from app.telemetry import metrics
 from workflows.incident import Life
 
 
@@ -84,6 +91,36 @@ def services(settings: Settings, connections: Pool, temporal: Client) -> Gateway
     )
 
 
+@dataclass(frozen=True)
+class Crew:
+    """The activities, with their dependencies."""
+
+    triage: Triage
+    directory: Directory
+    projection: Projection
+    sending: Sending
+
+
+def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Crew:
+    """The activities over open connections and channels."""
+    incidents, documents, deliveries = (
+        IncidentStore(connections), DocumentStore(connections), DeliveryStore(connections),
+    )  # fmt: skip
+    escalation = settings.escalation
+    return Crew(
+        triage=Triage(incidents, documents, deliveries, escalation.default_policy, escalation.enabled),
+        directory=Directory(documents, deliveries),
+        projection=Projection(incidents, metrics.count),
+        sending=Sending(channels, deliveries, partial(link, settings), metrics.took),
+    )
+
+
+def link(settings: Settings, incident_id: str) -> str:
+    """Where an incident can be looked at."""
+    server = settings.server
+    return f"{server.public_url or f'http://{server.host}:{server.http_port}'}/api/v1/incidents/{incident_id}"
+
+
 def database_url(settings: Settings) -> str:
     """Raises: ValueError where the embedded database's address was not passed on."""
     url = settings.storage.connection_string
@@ -118,6 +155,4 @@ def _tls(temporal: Temporal) -> TLSConfig | bool:
         path.read_bytes() if path else None
         for path in (temporal.tls_server_ca_cert_path, temporal.tls_client_cert_path, temporal.tls_client_key_path)
     )
-    return TLSConfig(
-        server_root_ca_cert=ca, domain=temporal.tls_server_name, client_cert=cert, client_private_key=key
-    )
+    return TLSConfig(server_root_ca_cert=ca, domain=temporal.tls_server_name, client_cert=cert, client_private_key=key)

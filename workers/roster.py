@@ -1,17 +1,13 @@
 """Which queue serves what, and how much of it at once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.directory import Directory
-from activities.projection import Projection
-from activities.sending import Sending
-from activities.triage import Triage
+from app.runtime import Crew
 from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow
@@ -20,30 +16,21 @@ GRACE = timedelta(seconds=10)
 """What is under way may end before the worker does (a page takes no longer)."""
 
 
-@dataclass(frozen=True)
-class Crew:
-    """The activities, with their dependencies."""
-
-    triage: Triage
-    directory: Directory
-    projection: Projection
-    sending: Sending
-
-    @property
-    def local(self) -> Sequence[Callable[..., Any]]:
-        return (
-            self.triage.open, self.triage.listen, self.triage.route, self.directory.page, self.projection.project,
-            self.sending.give_up,
-        )  # fmt: skip
+def local(crew: Crew) -> Sequence[Callable[..., Any]]:
+    """The short steps, run where the workflow runs."""
+    triage = crew.triage
+    return (
+        triage.open, triage.listen, triage.route, crew.directory.page, crew.projection.project, crew.sending.give_up,
+    )  # fmt: skip
 
 
-def workers(client: Client, crew: Crew, *, prefix: str = "", cached: int = 2000) -> list[Worker]:
+def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
     """One per queue. `cached` incidents stay in memory, the others are replayed when something happens to them."""
     incidents = Worker(
         client,
-        task_queue=prefix + names.INCIDENTS,
+        task_queue=names.INCIDENTS,
         workflows=[IncidentWorkflow],
-        activities=crew.local,
+        activities=local(crew),
         workflow_runner=runner(),
         max_cached_workflows=cached,
         max_concurrent_workflow_tasks=100,
@@ -52,7 +39,7 @@ def workers(client: Client, crew: Crew, *, prefix: str = "", cached: int = 2000)
         graceful_shutdown_timeout=GRACE,
         disable_eager_activity_execution=False,
     )
-    return [incidents, *(_sending(client, prefix + queue, crew, slots) for queue, slots in SLOTS.items())]
+    return [incidents, *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items())]
 
 
 SLOTS = {names.NOTIFY: 100, names.NOTIFY_URGENT: 100}

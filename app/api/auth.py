@@ -1,5 +1,7 @@
 """The door: API keys, and what a machine with no key yet may answer."""
 
+import logging
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated
@@ -13,23 +15,27 @@ from app.api.errors import response
 from app.child import CannotStart
 from app.config import Server
 from app.domain.access import Principal
-from app.domain.errors import Forbidden
+from app.domain.errors import Forbidden, Unauthenticated, Unavailable
+from app.runtime import Gateway
 from app.service.keys import Keys
+
+log = logging.getLogger(__name__)
 
 
 class Door:
-    """While no API key exists, everybody on this machine may do everything, so nobody else may get in.
+    """While no API key is known, everybody on this machine may do everything, so nobody else may get in.
 
     A web page can reach a loopback port under a name of its own (DNS rebinding) or send it a form: only
     requests that name this machine in Host, and in Origin if there is one, are answered.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, loopback: bool) -> None:
         self.app = app
         self.keys = keys
+        self.loopback = loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.keys.open:
+        if scope["type"] == "http" and self.loopback and not self.keys.known:
             headers = Headers(scope=scope)
             reason = stranger(headers.get("host", ""), headers.get("origin"))
             if reason is not None:
@@ -63,13 +69,17 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_bound(server: Server, *, open_: bool) -> None:
+async def check_bound(server: Server, keys: Keys) -> None:
     """Raises: CannotStart when other machines could reach an API that asks for no key."""
-    if open_ and not server.loopback:
+    with suppress(Unavailable):  # PostgreSQL is away: `admitted` looks again
+        await keys.list()
+    if keys.open and not server.loopback:
         raise CannotStart(
             f"{server.host} can be reached from other machines, and there is no API key yet. Create one first "
             "(`llm-im key create --name me --role admin`), or listen on 127.0.0.1 (server.host, API_HOST)."
         )
+    if keys.open:
+        log.warning("there is no API key yet: whoever is on this machine may do everything")
 
 
 def token(request: Request) -> str | None:
@@ -82,9 +92,17 @@ def token(request: Request) -> str | None:
 
 
 async def caller(request: Request) -> Principal:
-    """Who asks. Raises: Unauthenticated."""
-    keys: Keys = request.app.state.gateway.keys
-    return await keys.principal(token(request))
+    """Who asks. Raises: Unauthenticated, Unavailable."""
+    return await admitted(request, token(request))
+
+
+async def admitted(request: Request, secret: str | None) -> Principal:
+    """Whose key it is. Raises: Unauthenticated, Unavailable."""
+    gateway: Gateway = request.app.state.gateway
+    principal = await gateway.keys.principal(secret)
+    if gateway.keys.open and not gateway.settings.server.loopback:
+        raise Unauthenticated("There is no API key yet: create one with `llm-im key create`.")
+    return principal
 
 
 Caller = Annotated[Principal, Depends(caller)]

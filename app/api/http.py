@@ -58,8 +58,9 @@ def create_app(gateway: Gateway) -> FastAPI:
         for router in ROUTERS:
             app.include_router(router, prefix=prefix, include_in_schema=prefix == "/api/v1")
     app.include_router(health.router)
-    app.add_middleware(Door, keys=gateway.keys)
-    app.add_middleware(Watched, timeout=gateway.settings.server.request_timeout_secs)
+    server = gateway.settings.server
+    app.add_middleware(Door, keys=gateway.keys, loopback=server.loopback)
+    app.add_middleware(Watched, timeout=server.request_timeout_secs)
     return app
 
 
@@ -119,9 +120,7 @@ async def serve(settings: Settings) -> None:
     server = settings.server
     with listening(server) as sockets:
         async with runtime.gateway(settings) as gateway:
-            check_bound(server, open_=gateway.keys.open)
-            if gateway.keys.open:
-                log.warning("there is no API key yet: everybody on this machine may do everything")
+            await check_bound(server, gateway.keys)
             config = uvicorn.Config(
                 create_app(gateway), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
                 proxy_headers=False, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE,
@@ -151,7 +150,8 @@ def listening(server: Server) -> Iterator[list[socket.socket]]:
 
 def _bound(host: str, port: int, setting: str) -> socket.socket:
     with _explained(host, port, setting):
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # A name with both kinds of address (localhost): IPv4, which every client tries.
+        family, _, _, _, address = min(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         return socket.create_server((str(address[0]), port), family=family, backlog=2048)
 
 

@@ -44,7 +44,9 @@ def delivery_id(alert: Alert, fingerprint: str) -> str | None:
     if alert.delivery is not None:
         return _digest(("delivery", alert.source, alert.delivery))
     if alert.starts_at is not None:
-        return _digest(("episode", fingerprint, alert.starts_at.isoformat(), alert.status))
+        return _digest(
+            ("episode", fingerprint, alert_key(alert, fingerprint), alert.starts_at.isoformat(), alert.status)
+        )
     return None
 
 

@@ -6,7 +6,7 @@ died keeps its part in the counters. Without it each process exposes its own.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
@@ -23,6 +23,8 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.domain.incident import Incident
+from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
 
 SOURCES = frozenset({"api", "alertmanager", "pagerduty"})
@@ -93,6 +95,27 @@ def one_of(known: Collection[str], value: object) -> str:
     """A label whose values cannot grow: `value` where it is known, else `other`."""
     text = str(value)
     return text if text in known else "other"
+
+
+def count(incident: Incident, event: EventType, data: Mapping[str, object]) -> None:
+    """Counts a timeline entry that was written."""
+    match event:
+        case EventType.INCIDENT_CREATED:
+            INCIDENTS_CREATED.labels(incident.severity).inc()
+        case EventType.RESOLVED:
+            INCIDENTS_RESOLVED.labels(incident.severity).inc()
+        case EventType.ESCALATED:
+            ESCALATIONS_TRIGGERED.labels(one_of(LEVELS, data.get("level"))).inc()
+        case EventType.NOBODY_REACHED:
+            UNREACHABLE_TARGETS.inc()
+        case EventType.NOTIFICATION_FAILED:
+            NOTIFICATIONS_FAILED.labels(one_of(tuple(ChannelName), data.get("channel"))).inc()
+
+
+def took(channel: str, seconds: float) -> None:
+    """Counts a message that a provider has taken, and how long that took."""
+    NOTIFICATIONS_SENT.labels(channel).inc()
+    NOTIFICATION_DELIVERY.labels(channel).observe(seconds)
 
 
 def exposition() -> tuple[bytes, str]:

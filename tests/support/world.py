@@ -1,0 +1,165 @@
+"""A small world for stories: the services, the worker and the people, over real PostgreSQL and Temporal.
+
+The clock of each incident is Temporal's and moves when a story says so.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from temporalio.client import WorkflowHandle
+from temporalio.testing import TimeSkipper
+
+from app.config import Settings
+from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
+from app.domain.alert import Alert
+from app.domain.incident import CommandKind, Incident
+from app.domain.notification import Message, Receipt, Undelivered
+from app.domain.record import Record
+from app.domain.representation import IncidentView, TimelineEvent
+from app.domain.requests import Ask
+from app.domain.timeline import EventType
+from app.domain.vocabulary import ChannelName, Status
+from app.runtime import Gateway
+from workflows import names
+from workflows.incident import IncidentWorkflow
+
+
+@dataclass
+class Pigeon:
+    """A channel that remembers what it carried; `troubles` are raised first, one a try, per target."""
+
+    name: ChannelName = ChannelName.EMAIL
+    carried: list[Message] = field(default_factory=list)
+    tries: list[str] = field(default_factory=list)
+    troubles: dict[str, list[Undelivered]] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    class Address(Record):
+        email: str
+
+    async def send(self, message: Message, to: Record) -> Receipt:
+        self.tries.append(message.target)
+        if waiting := self.troubles.get(message.target):
+            raise waiting.pop(0)
+        self.carried.append(message)
+        self.news.set()
+        return Receipt(reference=message.key)
+
+
+@dataclass
+class Story:
+    """One incident, and who was told of it."""
+
+    world: "World"
+    id: str
+    alert: Alert
+    read: int = 0
+
+    @property
+    def handle(self) -> WorkflowHandle[IncidentWorkflow, None]:
+        return self.world.skipper.client.get_workflow_handle_for(IncidentWorkflow.run, names.workflow_id(self.id))
+
+    async def told(self) -> list[str]:
+        """Whom the incident's pages have reached since the last time this was asked, in order."""
+        await self.settled()
+        mine = [message.target for message in self.world.pigeon.carried if message.incident_id == self.id]
+        fresh, self.read = mine[self.read :], len(mine)
+        return [target.removeprefix("user:") for target in fresh]
+
+    async def after(self, **time: float) -> list[str]:
+        """Whom the incident's pages reach while time goes by."""
+        await self.settled()
+        await self.world.skipper.fast_forward(self.handle, timedelta(**time))
+        return await self.told()
+
+    async def settled(self) -> None:
+        """Until every page that was decided has been sent, given up or cancelled, and PostgreSQL shows the state."""
+        async with asyncio.timeout(20):
+            while True:
+                state = await self.state()
+                left = await self.world.gateway.incidents.deliveries.outstanding(self.id)
+                row = await self.world.gateway.incidents.store.load(self.id)
+                shown = row[1].seq if row[1] else -1
+                if state is not None and shown == state.seq and (not left or self.stuck(left)):
+                    return
+                await asyncio.sleep(0.02)
+
+    async def becomes_known(self) -> None:
+        """Until the incident's workflow has shown itself in PostgreSQL."""
+        async with asyncio.timeout(20):
+            while (await self.world.gateway.incidents.store.load(self.id))[1] is None:
+                await asyncio.sleep(0.02)
+
+    def stuck(self, left: Sequence[object]) -> bool:
+        """Pages that wait for their next try count as settled: only time moves them."""
+        return all(getattr(page, "last_error", None) for page in left)
+
+    async def state(self) -> Incident | None:
+        return await self.handle.query(IncidentWorkflow.standing)
+
+    async def ask(self, kind: CommandKind, **more: object) -> IncidentView:
+        ask = Ask.model_validate({"kind": kind, "actor": "alice"} | more)
+        return await self.world.gateway.incidents.ask(ME, self.id, ask)
+
+    async def acknowledge(self, **more: object) -> IncidentView:
+        return await self.ask(CommandKind.ACKNOWLEDGE, **more)
+
+    async def fires_again(self, **changes: object) -> str:
+        return await self.world.sends(self.alert.model_copy(update=changes))
+
+    async def events(self) -> list[EventType]:
+        return [event.event_type for event in await self.timeline()]
+
+    async def timeline(self) -> list[TimelineEvent]:
+        await self.settled()
+        return await self.world.gateway.incidents.timeline(ME, self.id)
+
+    async def eventually(self, event: EventType) -> list[EventType]:
+        """The timeline, once the event is on it."""
+        async with asyncio.timeout(20):
+            while event not in (events := await self.events()):
+                await asyncio.sleep(0.02)
+        return events
+
+    async def becomes(self, status: Status) -> IncidentView:
+        """The incident, once PostgreSQL shows it in a status."""
+        async with asyncio.timeout(20):
+            while (view := await self.world.gateway.incidents.get(ME, self.id)).status is not status:
+                await asyncio.sleep(0.02)
+        return view
+
+
+@dataclass
+class World:
+    settings: Settings
+    gateway: Gateway
+    skipper: TimeSkipper
+    pigeon: Pigeon
+
+    async def hires(self, *people: str) -> None:
+        for person in people:
+            body = {"name": person.title(), "email": f"{person}@example.com"}
+            await self.gateway.documents.put(ME, "users", person, body)
+
+    async def opens(self, *levels: Sequence[str], policy: dict[str, object] | None = None, **alert: object) -> Story:
+        """An incident whose levels page these people, 5 minutes apart; `policy` says more about the policy."""
+        source = f"story-{uuid.uuid4()}"
+        ladder = [
+            {"targets": [{"type": "user", "id": person} for person in level], "escalate_after_secs": 300}
+            for level in levels
+        ]
+        body = {"name": source, "conditions": {"source": [source]}, "levels": ladder, "priority": 10} | (policy or {})
+        await self.gateway.documents.put(ME, "escalation-policies", source, body)
+        first = Alert.model_validate(
+            {"source": source, "title": "checkout model is slow", "severity": "P2", "identity": source} | alert
+        )
+        story = Story(self, await self.sends(first), first)
+        await story.becomes_known()
+        return story
+
+    async def sends(self, alert: Alert) -> str:
+        [answer] = await self.gateway.alerts.ingest(ME, [alert])
+        return answer.incident_id or ""
