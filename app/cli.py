@@ -87,11 +87,18 @@ def migrate() -> None:
     """Bring the database's schema up to date."""
     with _refusals():
         settings = _located()
+        from app.runtime import at_rest, database_url
+        from app.service.defaults import install
         from app.store.migrate import upgrade
 
-        url = settings.storage.connection_string
-        assert url is not None  # noqa: S101 — located
-        upgrade(url.get_secret_value())
+        upgrade(database_url(settings))
+
+        async def furnished() -> None:
+            async with at_rest(settings) as services:
+                for written in await install(services.documents, settings.documents_directory):
+                    print(f"first start: {written}")
+
+        _run(furnished())
 
 
 @key.command()
@@ -103,13 +110,13 @@ def create(
     with _refusals():
         settings = _located()
         from app.domain.vocabulary import Role
-        from app.runtime import gateway
+        from app.runtime import at_rest
 
         if role not in list(Role):
             raise Failed(f"role {role!r}: must be one of {', '.join(Role)}")
 
         async def created() -> None:
-            async with gateway(settings) as served:
+            async with at_rest(settings) as served:
                 print(await served.keys.create(name, Role(role)))
 
         _run(created())
@@ -120,10 +127,10 @@ def list_keys() -> None:
     """Every key there ever was."""
     with _refusals():
         settings = _located()
-        from app.runtime import gateway
+        from app.runtime import at_rest
 
         async def listed() -> None:
-            async with gateway(settings) as served:
+            async with at_rest(settings) as served:
                 for one in await served.keys.list():
                     state = f"revoked {one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else "valid"
                     print(f"{one.id}  {one.role:<9}  {one.created_at:%Y-%m-%d %H:%M}  {state:<24}  {plain(one.name)}")
@@ -136,10 +143,10 @@ def revoke(id_or_name: Annotated[str, typer.Argument(metavar="ID|NAME")]) -> Non
     """Make a key worthless, at once."""
     with _refusals():
         settings = _located()
-        from app.runtime import gateway
+        from app.runtime import at_rest
 
         async def revoked() -> None:
-            async with gateway(settings) as served:
+            async with at_rest(settings) as served:
                 await served.keys.revoke(id_or_name)
 
         _run(revoked())

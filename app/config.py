@@ -268,6 +268,10 @@ class Settings(Section):
     """The whole configuration. Constructing one reads nothing from outside."""
 
     instance_id: Name = Field("standalone-001", description="This installation's name.")
+    documents_directory: Path = Field(
+        Path(__file__).resolve().parents[1] / "config",
+        description="YAML files of users, teams and policies that an empty database begins with.",
+    )
     storage: Storage = Field(Storage(), description="PostgreSQL.")
     temporal: Temporal = Field(Temporal(), description="The Temporal service that runs the incidents.")
     server: Server = Field(Server(), description="What listens where.")

@@ -64,6 +64,14 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
                     await task
 
 
+@asynccontextmanager
+async def at_rest(settings: Settings) -> AsyncIterator[Gateway]:
+    """The services with a pool, but nothing running: for commands that do one thing."""
+    temporal = await temporal_client(settings.temporal, lazy=True)
+    async with pool(database_url(settings), 2) as connections:
+        yield services(settings, connections, temporal)
+
+
 def services(settings: Settings, connections: Pool, temporal: Client) -> Gateway:
     """The services over open connections; nothing runs yet."""
     life = Life(
@@ -113,6 +121,17 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took),
     )
+
+
+@asynccontextmanager
+async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Channel]]:
+    """The ways to reach people, ready to send."""
+    import httpx
+    from app.channels.email import Email
+    from app.channels.webhook import Webhook
+    smtp = settings.notifications.smtp
+    async with httpx.AsyncClient(timeout=10) as http:
+        yield {ChannelName.EMAIL: Email(smtp.host or "127.0.0.1", smtp.port, smtp.sender), ChannelName.WEBHOOK: Webhook(http)}
 
 
 def link(settings: Settings, incident_id: str) -> str:

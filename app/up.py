@@ -134,7 +134,7 @@ def located(settings: Settings) -> Settings:
     home = settings.stack.directory.absolute()
     if settings.storage.in_memory:
         raise CannotStart("memory:// exists inside `llm-im up` only; set DATABASE_URL to a PostgreSQL server.")
-    found = {}
+    found: dict[str, object] = {}
     if settings.embedded_database:
         storage = settings.storage.model_dump() | {"connection_string": _cluster(settings, home).url}
         found["storage"] = type(settings.storage).model_validate(storage)

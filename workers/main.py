@@ -1,17 +1,22 @@
 """The worker process: runs workflows and activities until it is told to stop."""
 
 import asyncio
+import logging
 import signal
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
-from app.config import Settings
-from app.runtime import crew, database_url, temporal_client
+from temporalio import activity, workflow
+from temporalio.client import Client
+
+from app.config import Settings, Temporal
+from app.runtime import channels, crew, database_url, temporal_client
 from app.store.database import pool
 from app.telemetry import metrics
 from workers.roster import workers
 
-RETRY_CONNECTING = timedelta(seconds=1)
+log = logging.getLogger(__name__)
+
+BETWEEN_TRIES_SECS = 0.5
 
 
 async def run(settings: Settings) -> None:
@@ -19,12 +24,25 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    client = await temporal_client(settings.temporal, lazy=False)
-    if settings.server.worker_metrics_port:
-        metrics.serve(settings.server.host, settings.server.worker_metrics_port)
+    workflow.logger.workflow_info_on_message = False
+    activity.logger.activity_info_on_message = False
+    client = await connected(settings.temporal)
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
-        made = await stack.enter_async_context(crew(settings, connections))
-        for worker in workers(client, made):
+        ways = await stack.enter_async_context(channels(settings))
+        for worker in workers(client, crew(settings, connections, ways)):
             await stack.enter_async_context(worker)
+        if settings.server.worker_metrics_port:
+            metrics.serve(settings.server.host, settings.server.worker_metrics_port)
+        log.info("working")
         await stop.wait()
+
+
+async def connected(temporal: Temporal) -> Client:
+    """A connected client, however long it takes."""
+    while True:
+        try:
+            return await temporal_client(temporal, lazy=False)
+        except RuntimeError as away:
+            log.warning("Temporal does not answer yet: %s", away)
+            await asyncio.sleep(BETWEEN_TRIES_SECS)

@@ -105,7 +105,7 @@ def _as_pagerduty(refusal: Refused, status: HTTPStatus) -> dict[str, object]:
         return {"status": "throttle exceeded", "message": refusal.message}
     if isinstance(refusal, InvalidEvent):
         return {"status": "invalid event", "message": refusal.message, "errors": refusal.errors}
-    if status.is_server_error:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return {"status": "error", "message": refusal.message}
     return {"status": "invalid event", "message": "Event object is invalid", "errors": [refusal.message]}
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 
 import orjson
@@ -13,7 +14,11 @@ from app.domain.errors import Invalid, TooLarge
 __all__ = ["decode", "parse_json", "read_body"]
 
 DEEPEST = 64
-TOO_DEEP = f"must not be nested deeper than {DEEPEST}"
+TOO_DEEP = f"must not be nested deeper than {DEEPEST} levels"
+NO_NUL = "must not contain the character NUL"
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+SURROGATE = re.compile("[\ud800-\udfff]")
+EXPLAINED_BYTES = 262_144
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -37,41 +42,62 @@ def _too_large(max_bytes: int) -> TooLarge:
 def parse_json(raw: bytes) -> object:
     """Strict JSON: finite numbers, whole Unicode characters, no NUL, at most 64 levels.
 
-    Raises: Invalid with the path of the offending value, or with line and column where there is no value yet.
+    Raises: Invalid with the path of the offending value, or with line and column where there is none to name.
     """
     if not raw:
         raise Invalid.field("body", "must be JSON, but is empty")
     try:
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError as wrong:
-        raise _why(raw, wrong) from None
-    # A document that has neither is walked through by nobody: this is the hot path.
-    if b"\\u0000" in raw:
-        _check(value)
+        raise _why_not(raw, wrong) from None
+    if b"\\u0000" in raw and NUL.search(raw):
+        raise _first_fault(raw) or Invalid.field("body", NO_NUL)
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and _deeper_than(value, DEEPEST):
         raise Invalid.field("body", TOO_DEEP)
     return value
 
 
-def _why(raw: bytes, wrong: orjson.JSONDecodeError) -> Invalid:
-    """orjson says where; the laxer parser of the standard library takes NaN, 1e400 and half characters and says what."""
-    if wrong.msg.startswith("depth limit exceeded"):
+def _why_not(raw: bytes, wrong: orjson.JSONDecodeError) -> Invalid:
+    if wrong.msg.startswith(("depth limit exceeded", "failed to allocate memory")):  # what orjson says of the very deep
         return Invalid.field("body", TOO_DEEP)
+    reason = printable(wrong.msg.partition(": line ")[0])
+    at_least = Invalid.field("body", f"must be JSON: {reason} (line {wrong.lineno}, column {wrong.colno})")
+    return _first_fault(raw) or at_least
+
+
+def _first_fault(raw: bytes) -> Invalid | None:
+    """What must not be in the body and where, found by a laxer parser; None when that can't say, or not cheaply."""
+    if len(raw) > EXPLAINED_BYTES:
+        return None
     try:
-        _check(json.loads(raw.decode(), strict=False))
-    except Invalid as refusal:
-        return refusal
+        return next(_faults(json.loads(raw.decode(), strict=False), ()), None)
     except UnicodeDecodeError as bad:
         return Invalid.field("body", f"must be UTF-8; byte {bad.start} is not")
     except (ValueError, RecursionError):
-        pass
-    reason = wrong.msg.partition(": line ")[0]
-    return Invalid.field("body", f"must be JSON: {printable(reason)} (line {wrong.lineno}, column {wrong.colno})")
+        return None
+
+
+def _faults(value: object, path: tuple[object, ...]) -> Iterator[Invalid]:
+    if len(path) > DEEPEST:
+        yield Invalid.field("body", TOO_DEEP)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _faults(key, (*path, key))
+            yield from _faults(inner, (*path, key))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from _faults(inner, (*path, at))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Invalid.field(path_of(path), "must be a finite number")
+    elif isinstance(value, str) and "\0" in value:
+        yield Invalid.field(path_of(path), NO_NUL)
+    elif isinstance(value, str) and SURROGATE.search(value):
+        yield Invalid.field(path_of(path), "must not contain half a surrogate pair")
 
 
 def _deeper_than(value: object, levels: int) -> bool:
     level = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         level = [
             inner
             for outer in level
@@ -82,31 +108,3 @@ def _deeper_than(value: object, levels: int) -> bool:
         if not level:
             return False
     return True
-
-
-def _check(value: object) -> None:
-    """Raises: Invalid for the first value of the document that may not be in it."""
-    for path, node in _leaves(value):
-        if isinstance(node, float) and not math.isfinite(node):
-            raise Invalid.field(path_of(path), "must be a finite number")
-        if isinstance(node, str):
-            if "\0" in node:
-                raise Invalid.field(path_of(path), "must not contain the character NUL (\\u0000)")
-            if not node.isascii() and printable(node) != node:
-                raise Invalid.field(path_of(path), "must not contain half a surrogate pair")
-
-
-def _leaves(value: object) -> Iterator[tuple[tuple[object, ...], object]]:
-    """Every key and every value that is no container, with its path; in no particular order."""
-    waiting: list[tuple[tuple[object, ...], object]] = [((), value)]
-    while waiting:
-        path, node = waiting.pop()
-        if len(path) > DEEPEST:
-            raise Invalid.field("body", TOO_DEEP)
-        if isinstance(node, dict):
-            yield from (((*path, key), key) for key in node)
-            waiting.extend(((*path, key), inner) for key, inner in node.items())
-        elif isinstance(node, list):
-            waiting.extend(((*path, at), inner) for at, inner in enumerate(node))
-        else:
-            yield path, node

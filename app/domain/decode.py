@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar, overload
+from itertools import islice
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ValidationError
 
 from app.domain.errors import Invalid
 
-T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 PROBLEMS_SHOWN = 20
@@ -38,42 +38,35 @@ def _utc(moment: datetime) -> datetime:
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
-@overload
-def decode(model: type[M], obj: object, prefix: str = "", *, extra: Literal["forbid", "ignore"] = "forbid") -> M: ...
-@overload
-def decode(
-    model: TypeAdapter[T], obj: object, prefix: str = "", *, extra: Literal["forbid", "ignore"] = "forbid"
-) -> T: ...
-def decode(model: Any, obj: object, prefix: str = "", *, extra: Literal["forbid", "ignore"] = "forbid") -> Any:
+def decode(model: type[M], obj: object, prefix: str = "", *, extra: Literal["forbid", "ignore"] = "forbid") -> M:
     """`obj` as `model`. `prefix` is where `obj` stands in the request, like `alerts[3]`.
 
     Raises: Invalid with the path of every broken field, 20 at most, and what it may be.
     """
     try:
-        if isinstance(model, TypeAdapter):
-            return model.validate_python(obj, extra=extra)
         return model.model_validate(obj, extra=extra)
     except ValidationError as wrong:
-        known = () if isinstance(model, TypeAdapter) else field_names(model)
-        raise Invalid.fields(problems(_errors(wrong), prefix, known)) from None
+        raise Invalid.fields(problems(_errors(wrong), prefix, field_names(model))) from None
 
 
-def problems(
-    errors: Iterable[Mapping[str, Any]], prefix: str = "", known: Sequence[str] = ()
-) -> list[dict[str, str]]:
+def problems(errors: Iterable[Mapping[str, Any]], prefix: str = "", known: Sequence[str] = ()) -> list[dict[str, str]]:
     """pydantic's errors as `{field, message}`, 20 at most. No message repeats a value that was sent.
 
     `known` are the fields of the outermost model, named when there is one too many.
     """
-    shown = []
-    for error, _ in zip(errors, range(PROBLEMS_SHOWN), strict=False):
-        message = PLAINER.get(error["type"]) or re.sub(
-            r"^Value error, |^\w+ should (?=\w)", lambda found: "must " if "should" in found[0] else "", error["msg"]
-        )
-        if error["type"] == "extra_forbidden" and len(error["loc"]) == 1 and known:
-            message += f"; there are {', '.join(known)}"
-        shown.append({"field": path_of(error["loc"], prefix), "message": message})
-    return shown
+    return [
+        {"field": path_of(error["loc"], prefix), "message": _plainly(error, known)}
+        for error in islice(errors, PROBLEMS_SHOWN)
+    ]
+
+
+def _plainly(error: Mapping[str, Any], known: Sequence[str]) -> str:
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1 and known:
+        return f"is not a field here; there are {', '.join(known)}"
+    if error["type"] in PLAINER:
+        return PLAINER[error["type"]]
+    message: str = error["msg"].removeprefix("Value error, ")
+    return re.sub(r"^\w+ should ", "must ", message)
 
 
 def path_of(parts: Iterable[object], prefix: str = "") -> str:

@@ -7,12 +7,12 @@ Alertmanager's api/v2/openapi.yaml. Fields we do not know are ignored: newer ver
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, Field, RootModel
 
 from app.domain.alert import LABELS_MAX, TEXT_MAX, TITLE_MAX, Alert, AlertStatus, Label
 from app.domain.decode import Instant, decode
 from app.domain.vocabulary import Environment, Severity
-from app.sources.text import Value, cut, without_nulls
+from app.sources.text import VALUE_MAX, cut, first_said, without_nulls
 
 SOURCE = "alertmanager"
 ALERTS_MAX = 10_000
@@ -27,7 +27,7 @@ def _open_if_year_one(moment: object) -> object:
 
 
 When = Annotated[Instant | None, BeforeValidator(_open_if_year_one)]
-Texts = Annotated[dict[Label, Value], Field(max_length=LABELS_MAX)]
+Texts = Annotated[dict[Label, str], Field(max_length=LABELS_MAX)]
 
 
 class Sent(BaseModel):
@@ -37,13 +37,16 @@ class Sent(BaseModel):
     annotations: Texts = {}
     starts_at: When = Field(None, validation_alias="startsAt")
     ends_at: When = Field(None, validation_alias="endsAt")
-    generator_url: Value = Field("", validation_alias="generatorURL")
+    generator_url: str = Field("", validation_alias="generatorURL")
     fingerprint: str = Field("", max_length=255)
     status: Literal["firing", "resolved"] | None = None
 
 
 Alerts = Annotated[list[Annotated[Sent, BeforeValidator(without_nulls)]], Field(max_length=ALERTS_MAX)]
-PUSHED: TypeAdapter[list[Sent]] = TypeAdapter(Alerts)
+
+
+class Pushed(RootModel[Alerts]):
+    """POST /api/v2/alerts."""
 
 
 class Webhook(BaseModel):
@@ -51,8 +54,8 @@ class Webhook(BaseModel):
 
     alerts: Alerts
     status: Literal["firing", "resolved"] = "firing"
-    group_key: Value = Field("", validation_alias="groupKey")
-    external_url: Value = Field("", validation_alias="externalURL")
+    group_key: str = Field("", validation_alias="groupKey")
+    external_url: str = Field("", validation_alias="externalURL")
     truncated: int = Field(0, validation_alias="truncatedAlerts")
 
 
@@ -69,11 +72,13 @@ def webhook(obj: object) -> list[Alert]:
 
 
 def push(obj: object, *, now: datetime) -> list[Alert]:
-    """What Prometheus pushes: an alert whose `endsAt` lies before `now` is resolved. Raises: Invalid."""
-    return [
-        _alert(sent, AlertStatus.RESOLVED if sent.ends_at and sent.ends_at <= now else AlertStatus.FIRING, {}, f"[{at}]")
-        for at, sent in enumerate(decode(PUSHED, obj, extra="ignore"))
-    ]
+    """What Prometheus pushes: an alert whose `endsAt` is not after `now` is resolved. Raises: Invalid."""
+
+    def status(sent: Sent) -> AlertStatus:
+        return AlertStatus.RESOLVED if sent.ends_at is not None and sent.ends_at <= now else AlertStatus.FIRING
+
+    pushed = decode(Pushed, obj, extra="ignore").root
+    return [_alert(sent, status(sent), {}, f"[{at}]") for at, sent in enumerate(pushed)]
 
 
 def fingerprint(labels: dict[str, str]) -> str:
@@ -92,19 +97,19 @@ def fingerprint(labels: dict[str, str]) -> str:
 def _alert(sent: Sent, status: AlertStatus, about: dict[str, str], where: str) -> Alert:
     labels, notes = sent.labels, sent.annotations
     identity = sent.fingerprint or fingerprint(labels)
-    title = notes.get("summary") or notes.get("title") or labels.get("alertname") or f"Alert {identity}"
+    title = first_said(notes.get("summary"), notes.get("title"), labels.get("alertname"), f"Alert {identity}")
     shown = {name: text for name, text in {"generatorURL": sent.generator_url, **about}.items() if text}
-    service = next((labels[name] for name in SERVICE_LABELS if labels.get(name)), None)
+    service = first_said(*(labels.get(name) for name in SERVICE_LABELS))
     fields = {
         "source": SOURCE,
         "title": cut(title, TITLE_MAX),
         "status": status,
         "severity": _severity(labels.get("severity", "")),
-        "description": cut(notes.get("description") or notes.get("message") or "", TEXT_MAX),
-        "environment": _environment(labels.get("env") or labels.get("environment") or ""),
+        "description": cut(first_said(notes.get("description"), notes.get("message")), TEXT_MAX),
+        "environment": _environment(first_said(labels.get("env"), labels.get("environment"))),
         "affected_services": (cut(service, 255),) if service else (),
-        "labels": labels,
-        "annotations": notes | shown,
+        "labels": {name: cut(text, VALUE_MAX) for name, text in labels.items()},
+        "annotations": {name: cut(text, VALUE_MAX) for name, text in (notes | shown).items()},
         "runbook_url": notes.get("runbook_url", "")[:2048] or None,
         "external_id": identity,
         "identity": identity,

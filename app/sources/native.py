@@ -26,10 +26,10 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 def _state(value: object) -> AlertStatus:
-    name = value.strip().lower() if isinstance(value, str) else value
-    if name not in (AlertStatus.FIRING, AlertStatus.RESOLVED):
-        raise ValueError("must be 'firing' or 'resolved'")
-    return AlertStatus(name)
+    for status in (AlertStatus.FIRING, AlertStatus.RESOLVED):
+        if isinstance(value, str) and value.strip().lower() == status:
+            return status
+    raise ValueError("must be 'firing' or 'resolved'")
 
 
 def _as_map(value: object) -> object:
@@ -50,7 +50,9 @@ class AlertBody(Alert):
     source: Name
     title: Title
     status: Annotated[AlertStatus, BeforeValidator(_state)] = AlertStatus.FIRING
-    incident_type: IncidentType = Field(IncidentType.UNKNOWN, validation_alias=AliasChoices("alert_type", "incident_type"))
+    incident_type: IncidentType = Field(
+        IncidentType.UNKNOWN, validation_alias=AliasChoices("alert_type", "incident_type")
+    )
     affected_services: tuple[Name, ...] = Field(
         (), max_length=100, validation_alias=AliasChoices("affected_services", "affected_resources")
     )

@@ -1,10 +1,8 @@
 """Making what a vendor sends fit: a page is never refused over a long text."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import orjson
-from pydantic import BeforeValidator
 
 from app.domain.alert import LABELS_MAX
 
@@ -15,6 +13,11 @@ VALUE_MAX = 4096
 def cut(text: str, longest: int) -> str:
     """The text, or as much of it as fits with an ellipsis at the end."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def first_said(*texts: str | None) -> str:
+    """The first of the texts that is not blank, or the empty one."""
+    return next((text for text in texts if text and not text.isspace()), "")
 
 
 def as_text(value: object) -> str:
@@ -36,6 +39,3 @@ def without_nulls(value: object) -> object:
     if not isinstance(value, dict) or None not in value.values():
         return value
     return {name: inner for name, inner in value.items() if inner is not None}
-
-
-Value = Annotated[str, BeforeValidator(lambda value: cut(value, VALUE_MAX) if isinstance(value, str) else value)]

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, status
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.api.auth import Caller
-from app.api.limits import decode
 from app.api.rest.wire import Served, accepts, idempotency_key, read
+from app.domain.decode import decode
 from app.domain.errors import Invalid
 from app.domain.incident import CommandKind
 from app.domain.representation import IncidentView, TimelineEvent

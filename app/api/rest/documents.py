@@ -28,7 +28,9 @@ def router_of(kind: str, path: str) -> APIRouter:
     async def create(request: Request, who: Caller, gateway: Served) -> Response:
         """409 when the id is taken."""
         body = writable(await read_json(request))
-        created = await gateway.documents.put(who, kind, body.get("id"), body, expected_version=ABSENT)
+        if not isinstance(id_ := body.get("id"), str):
+            raise Invalid.field("id", "is required, and a string")
+        created = await gateway.documents.put(who, kind, id_, body, expected_version=ABSENT)
         return tagged(created, status.HTTP_201_CREATED)
 
     @router.get("/{id}", name=f"get {kind}")

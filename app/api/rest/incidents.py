@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from math import ceil
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import QueryParams
 
 from app.api.auth import Caller
-from app.api.limits import decode
 from app.api.rest.wire import Served, accepts, idempotency_key, inlined, read
 from app.domain.access import Principal
 from app.domain.alert import Labels
+from app.domain.decode import decode
 from app.domain.errors import Invalid
 from app.domain.incident import CommandKind
 from app.domain.record import Record
@@ -36,7 +36,7 @@ COMMAND_TO = {
 }
 FILTERS = {"parameters": [
     {"name": name, "in": "query", "required": False, "schema": schema}
-    for name, schema in inlined(IncidentQuery)["properties"].items()
+    for name, schema in inlined(IncidentQuery.model_json_schema())["properties"].items()
 ]}  # fmt: skip
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -209,8 +209,8 @@ async def alerts(
     incident_id: str,
     who: Caller,
     gateway: Served,
-    page: int = Query(1, ge=0, le=1_000_000),
-    page_size: int = Query(50, ge=1, le=100),
+    page: Annotated[int, Query(ge=0, le=1_000_000)] = 1,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> AlertList:
     """The incident's alerts, newest first."""
     page = max(page, 1)

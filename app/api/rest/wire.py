@@ -6,7 +6,8 @@ import orjson
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from app.api.limits import decode, parse_json, read_body
+from app.api.limits import parse_json, read_body
+from app.domain.decode import decode
 from app.runtime import Gateway
 
 M = TypeVar("M", bound=BaseModel)
@@ -37,7 +38,8 @@ async def read(request: Request, shape: type[M]) -> M:
 
 
 def reply(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    """JSON; moments in UTC end in Z."""
+    return Response(orjson.dumps(body, option=orjson.OPT_UTC_Z), status, media_type="application/json")
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -46,14 +48,13 @@ def idempotency_key(request: Request) -> str | None:
 
 def accepts(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """An operation's `openapi_extra` for a body that `read` takes."""
-    content = {"application/json": {"schema": inlined(shape)}}
+    content = {"application/json": {"schema": inlined(shape.model_json_schema())}}
     return {"requestBody": {"required": required, "content": content}}
 
 
-def inlined(shape: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema with every $ref replaced by what it names, to stand anywhere in an OpenAPI document."""
-    schema = shape.model_json_schema()
-    definitions = schema.pop("$defs", {})
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema with every $ref replaced by what it names, to stand anywhere in an OpenAPI document."""
+    definitions = schema.get("$defs", {})
 
     def resolved(part: Any) -> Any:
         if isinstance(part, list):
@@ -62,7 +63,7 @@ def inlined(shape: type[BaseModel]) -> dict[str, Any]:
             return part
         if "$ref" in part:
             return resolved(definitions[part["$ref"].rpartition("/")[2]])
-        return {name: resolved(value) for name, value in part.items()}
+        return {name: resolved(value) for name, value in part.items() if name != "$defs"}
 
     result: dict[str, Any] = resolved(schema)
     return result
