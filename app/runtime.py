@@ -163,7 +163,7 @@ async def temporal_client(temporal: Temporal, *, lazy: bool) -> Client:
         tls=_tls(temporal),
         data_converter=pydantic_data_converter,
         lazy=lazy,
-        **({"grpc_compression": GrpcCompression.NONE} if local else {}),
+        grpc_compression=GrpcCompression.NONE if local else GrpcCompression.GZIP,
     )
 
 
