@@ -129,9 +129,13 @@ async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Cha
     import httpx
     from app.channels.email import Email
     from app.channels.webhook import Webhook
+
     smtp = settings.notifications.smtp
     async with httpx.AsyncClient(timeout=10) as http:
-        yield {ChannelName.EMAIL: Email(smtp.host or "127.0.0.1", smtp.port, smtp.sender), ChannelName.WEBHOOK: Webhook(http)}
+        yield {
+            ChannelName.EMAIL: Email(smtp.host or "127.0.0.1", smtp.port, smtp.sender),
+            ChannelName.WEBHOOK: Webhook(http),
+        }
 
 
 def link(settings: Settings, incident_id: str) -> str:

@@ -1,4 +1,5 @@
 """A way to reach people (being written)."""
+
 from typing import Any, Protocol
 
 from app.domain.notification import Message, Receipt

@@ -1,4 +1,5 @@
 """Email (interim)."""
+
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage

@@ -1,4 +1,5 @@
 """Webhook (interim)."""
+
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,20 @@ class Webhook:
         url: str
 
     async def send(self, message: Message, to: Address) -> Receipt:
-        body = json.dumps({"incident_id": message.incident_id, "notification_id": message.notification_id, "level": message.level, "target": message.target, "incident": message.incident, "timestamp": datetime.now(UTC).isoformat()})
+        body = json.dumps(
+            {
+                "incident_id": message.incident_id,
+                "notification_id": message.notification_id,
+                "level": message.level,
+                "target": message.target,
+                "incident": message.incident,
+                "timestamp": datetime.now(UTC).isoformat(),
+            }
+        )
         try:
-            sent = await self.http.post(to.url, content=body, headers={"Idempotency-Key": message.key, "content-type": "application/json"})
+            sent = await self.http.post(
+                to.url, content=body, headers={"Idempotency-Key": message.key, "content-type": "application/json"}
+            )
         except httpx.HTTPError as e:
             raise Undelivered(repr(e), timedelta(seconds=2)) from e
         if sent.status_code >= 400:

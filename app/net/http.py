@@ -1,4 +1,5 @@
 """The one way out (being written)."""
+
 from collections.abc import Sequence
 
 

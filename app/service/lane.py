@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from app.domain.errors import Unavailable
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 MOST = 1000
@@ -16,7 +18,8 @@ MOST = 1000
 class Lane(Generic[Item, Answer]):
     """Runs `commit` over everything that waits, one group at a time; each caller gets the answers to its own items.
 
-    A group that fails is tried again one caller at a time, so that nobody pays for another's items.
+    A group that fails is tried again one caller at a time, so that nobody pays for another's items. While
+    the store is away, everybody who waits is told so at once instead of one after the other.
     """
 
     commit: Callable[[Sequence[Item]], Awaitable[list[Answer]]]
@@ -48,6 +51,12 @@ class Lane(Generic[Item, Answer]):
         """Whether everybody in the group has an answer now (or, at the `last` try, an error)."""
         try:
             answers = await self.commit([item for items, _ in group for item in items])
+        except Unavailable as away:
+            waiting, self.waiting = [*group, *self.waiting], deque()
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(away)
+            return True
         except Exception as error:  # noqa: BLE001 — whatever it is, it belongs to those who wait for it
             if not last and len(group) > 1:
                 return False
