@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,11 @@ class Decided(Record):
 
 @dataclass(frozen=True)
 class Directory:
+    """`channels` are those that are switched on."""
+
     documents: DocumentStore
     deliveries: DeliveryStore
+    channels: Collection[ChannelName]
 
     @activity.defn(name="directory.page")
     async def page(self, paging: Paging) -> Decided:
@@ -48,7 +51,7 @@ class Directory:
         unreachable: dict[str, None] = {}
         for target in page.level.targets:
             for person, addresses in await self._reach(target):
-                reached = {c: addresses[c] for c in page.level.channels if c in addresses}
+                reached = {c: addresses[c] for c in page.level.channels if c in addresses and c in self.channels}
                 if not reached:
                     unreachable[person] = None
                 for delivery in _deliveries(paging, person, reached):

@@ -16,9 +16,11 @@ from activities.projection import Projection
 from activities.sending import Sending
 from activities.triage import Triage
 from app.channels.base import Channel
+from app.channels.email import Email
+from app.channels.webhook import Webhook
 from app.config import Settings, Temporal
 from app.domain.vocabulary import ChannelName
-from app.net.http import allowed_networks, check_url
+from app.net.http import Http, Network, allowed_networks, check_url
 from app.service.alerts import Alerts
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
@@ -82,14 +84,13 @@ def services(settings: Settings, connections: Pool, temporal: Client) -> Gateway
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
     window = timedelta(seconds=settings.deduplication.window_secs)
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
-    networks = allowed_networks(settings.net.allow_networks, settings.server.host)
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         incidents=Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life),
         documents=Documents(
             DocumentStore(connections),
-            partial(check_url, allow_networks=networks),
+            partial(check_url, networks=reachable(settings)),
             settings.escalation.default_policy,
             round(settings.escalation.default_timeout_secs),
         ),
@@ -117,7 +118,7 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
     escalation = settings.escalation
     return Crew(
         triage=Triage(incidents, documents, deliveries, escalation.default_policy, escalation.enabled),
-        directory=Directory(documents, deliveries),
+        directory=Directory(documents, deliveries, frozenset(channels)),
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took),
     )
@@ -125,17 +126,23 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
 
 @asynccontextmanager
 async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Channel]]:
-    """The ways to reach people, ready to send."""
-    import httpx
-    from app.channels.email import Email
-    from app.channels.webhook import Webhook
-
-    smtp = settings.notifications.smtp
-    async with httpx.AsyncClient(timeout=10) as http:
-        yield {
-            ChannelName.EMAIL: Email(smtp.host or "127.0.0.1", smtp.port, smtp.sender),
-            ChannelName.WEBHOOK: Webhook(http),
+    """The ways to reach people that aren't switched off, ready to send."""
+    said = settings.notifications
+    smtp, networks = said.smtp, reachable(settings)
+    mail = Email(
+        smtp.host or "127.0.0.1", smtp.port, smtp.sender, smtp.tls, smtp.username, smtp.password, smtp.timeout_secs
+    )
+    async with Http(networks, deadline_secs=said.webhook.timeout_secs) as http:
+        made: dict[ChannelName, Channel] = {
+            ChannelName.EMAIL: mail,
+            ChannelName.WEBHOOK: Webhook(http, said.webhook.secrets),
         }
+        yield {name: channel for name, channel in made.items() if said.enabled(name)}
+
+
+def reachable(settings: Settings) -> tuple[Network, ...]:
+    """The private networks that messages may be sent to."""
+    return allowed_networks(settings.net.allow_networks, loopback=settings.server.loopback)
 
 
 def link(settings: Settings, incident_id: str) -> str:

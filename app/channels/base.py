@@ -1,11 +1,20 @@
-"""A way to reach people (being written)."""
+"""What every way to reach people can do."""
 
 from typing import Any, Protocol
 
 from app.domain.notification import Message, Receipt
+from app.domain.record import Record
 
 
 class Channel(Protocol):
-    Address: Any
+    """`Address` is the model of where a message goes."""
 
-    async def send(self, message: Message, to: Any) -> Receipt: ...
+    @property
+    def Address(self) -> type[Record]: ...
+
+    async def send(self, message: Message, to: Any) -> Receipt:
+        """Hands over one message. The same `message.key` twice is allowed; saying it twice is not.
+
+        Raises: Undelivered, with a delay when trying again makes sense.
+        """
+        ...

@@ -1,30 +1,118 @@
-"""Email (interim)."""
+"""E-mail over SMTP: implicit TLS, STARTTLS or plain."""
 
-from dataclasses import dataclass
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
 from datetime import timedelta
+from email.headerregistry import Address as MailAddress
 from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import localtime, parseaddr
 
 import aiosmtplib
+from pydantic import SecretStr
 
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
+from app.net.slots import Busy, Slots
+
+SOON = timedelta(seconds=5)
+BUSY = timedelta(seconds=1)
+LATER = timedelta(seconds=30)
+TITLE_SHOWN = 200
 
 
 @dataclass(frozen=True)
 class Email:
+    """`tls` is implicit, starttls or plain; `deadline_secs` bounds one message from connecting to the last reply."""
+
     host: str
     port: int
     sender: str
+    tls: str = "starttls"
+    username: str | None = None
+    password: SecretStr | None = None
+    deadline_secs: float = 10
+    slots: Slots = field(default_factory=Slots)
 
     class Address(Record):
         email: str
 
     async def send(self, message: Message, to: Address) -> Receipt:
-        mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = self.sender, to.email, f"[{message.severity}] {message.title}"
-        mail.set_content(message.body)
+        """`reference` is the Message-ID. Raises: Undelivered."""
+        mail = letter(message, self.sender, to.email)
         try:
-            await aiosmtplib.send(mail, hostname=self.host, port=self.port, timeout=10, start_tls=False)
-        except (aiosmtplib.SMTPException, OSError) as e:
-            raise Undelivered(repr(e), timedelta(seconds=5)) from e
-        return Receipt()
+            async with self.slots.of(self.host), asyncio.timeout(self.deadline_secs):
+                await aiosmtplib.send(
+                    mail,
+                    recipients=[to.email],
+                    hostname=self.host,
+                    port=self.port,
+                    username=self.username,
+                    password=self.password.get_secret_value() if self.password else None,
+                    use_tls=self.tls == "implicit",
+                    start_tls=self.tls == "starttls",
+                    timeout=self.deadline_secs,
+                )
+        except Busy as busy:
+            raise Undelivered(str(busy), BUSY) from busy
+        except aiosmtplib.SMTPException as refusal:
+            raise undelivered(refusal) from refusal
+        except (OSError, TimeoutError, ValueError) as failed:
+            raise Undelivered(f"{self.host}:{self.port}: {str(failed) or 'no answer in time'}", SOON) from failed
+        return Receipt(reference=mail["Message-ID"])
+
+
+def undelivered(refusal: aiosmtplib.SMTPException) -> Undelivered:
+    """A recipient or text refused for good stays refused; everything else may pass (RFC 5321 §4.2.1)."""
+    if isinstance(refusal, aiosmtplib.SMTPRecipientsRefused) and refusal.recipients:
+        return undelivered(refusal.recipients[0])
+    if isinstance(refusal, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError):
+        return Undelivered(f"{refusal.code} {plain(refusal.message)}"[:300], None if refusal.code >= 500 else LATER)
+    if isinstance(refusal, aiosmtplib.SMTPResponseException):
+        return Undelivered(f"{refusal.code} {plain(refusal.message)}"[:300], LATER)
+    return Undelivered(plain(str(refusal))[:300] or type(refusal).__name__, SOON)
+
+
+def letter(message: Message, sender: str, recipient: str) -> EmailMessage:
+    """The mail. The same key always gets the same Message-ID."""
+    mail = EmailMessage(policy=SMTP)
+    name, address = parseaddr(sender)
+    mail["From"] = MailAddress(name or "LLM Incident Manager", addr_spec=address)
+    mail["To"] = MailAddress(addr_spec=recipient)
+    mail["Subject"] = f"[{message.severity}] {plain(message.title)[:TITLE_SHOWN]}"
+    mail["Date"] = localtime()
+    mail["Message-ID"] = f"<{hashlib.sha256(message.key.encode()).hexdigest()[:40]}@{address.rpartition('@')[2]}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Incident-Id"] = message.incident_id
+    mail["X-Escalation-Level"] = str(message.level)
+    mail["X-Target"] = plain(message.target)
+    mail.set_content(encodable(body(message)))
+    return mail
+
+
+def body(message: Message) -> str:
+    source = message.incident.get("source", "")
+    lines = [
+        message.title,
+        "",
+        f"Severity    {message.severity}",
+        f"Source      {source}",
+        f"Level       {message.level} ({message.target})",
+        f"Incident    {message.incident_id}",
+    ]
+    if message.link:
+        lines += [f"Look        {message.link}"]
+    lines += ["", message.body, "", "Take it, and nobody else is paged:", f"    llm-im ack {message.incident_id}"]
+    if message.link:
+        lines += [f"    or POST {message.link}/acknowledge"]
+    return "\n".join(lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """One line without control characters, fit for a header."""
+    return " ".join("".join(c if c.isprintable() else " " for c in encodable(text)).split())
+
+
+def encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

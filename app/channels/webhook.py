@@ -1,39 +1,97 @@
-"""Webhook (interim)."""
+"""A JSON POST to an address of the team's own, signed by Standard Webhooks.
 
-import json
+Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
-import httpx
+import orjson
+from pydantic import SecretStr
+from standardwebhooks import Webhook as StandardWebhook
 
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
+from app.net.http import Answer, Blocked, Http, Unanswered
+from app.net.slots import Busy
+
+SOON = timedelta(seconds=2)
+BUSY = timedelta(seconds=1)
+LATER = timedelta(seconds=30)
+LONGEST = timedelta(hours=1)
+PASSING = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
 class Webhook:
-    http: httpx.AsyncClient
+    """`secrets`: none leaves messages unsigned; while rotating, both sign each message."""
+
+    http: Http
+    secrets: Sequence[SecretStr] = ()
 
     class Address(Record):
         url: str
 
     async def send(self, message: Message, to: Address) -> Receipt:
-        body = json.dumps(
-            {
-                "incident_id": message.incident_id,
-                "notification_id": message.notification_id,
-                "level": message.level,
-                "target": message.target,
-                "incident": message.incident,
-                "timestamp": datetime.now(UTC).isoformat(),
-            }
-        )
-        try:
-            sent = await self.http.post(
-                to.url, content=body, headers={"Idempotency-Key": message.key, "content-type": "application/json"}
+        """Raises: Undelivered."""
+        now = datetime.now(UTC)
+        content = orjson.dumps(payload(message, now))
+        headers = {
+            "content-type": "application/json",
+            "idempotency-key": message.key,
+            "webhook-id": message.notification_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+        }
+        if self.secrets:
+            headers["webhook-signature"] = " ".join(
+                StandardWebhook(secret.get_secret_value()).sign(message.notification_id, now, content.decode())
+                for secret in self.secrets
             )
-        except httpx.HTTPError as e:
-            raise Undelivered(repr(e), timedelta(seconds=2)) from e
-        if sent.status_code >= 400:
-            raise Undelivered(f"answered {sent.status_code}", timedelta(seconds=2))
-        return Receipt()
+        try:
+            answer = await self.http.post(to.url, content, headers)
+        except Busy as busy:
+            raise Undelivered(str(busy), BUSY) from busy
+        except Unanswered as nothing:
+            raise Undelivered(str(nothing), SOON) from nothing
+        except Blocked as blocked:
+            raise Undelivered(str(blocked), None if blocked.fixed else LATER) from blocked
+        if 200 <= answer.status < 300:
+            return Receipt()
+        raise refused(answer, now)
+
+
+def payload(message: Message, at: datetime) -> dict[str, object]:
+    return {
+        "type": "incident.page",
+        "timestamp": at.isoformat(),
+        "incident_id": message.incident_id,
+        "notification_id": message.notification_id,
+        "level": message.level,
+        "target": message.target,
+        "incident": message.incident,
+        "link": message.link,
+    }
+
+
+def refused(answer: Answer, now: datetime) -> Undelivered:
+    """What an answer other than 2xx means for the message."""
+    text = " ".join(answer.text.split())[:200]
+    if 300 <= answer.status < 400:
+        return Undelivered(f"answered {answer.status}, a redirect, which is not followed: correct the address")
+    said = f"answered {answer.status}{f': {text}' if text else ''}"
+    if answer.status in PASSING or answer.status >= 500:
+        return Undelivered(said, asked_delay(answer.headers.get("retry-after"), now) or SOON)
+    return Undelivered(said)
+
+
+def asked_delay(value: str | None, now: datetime) -> timedelta | None:
+    """`Retry-After`, in seconds or as a date (RFC 9110 §10.2.3), bounded to an hour; None when absent or unreadable."""
+    if value is None:
+        return None
+    try:
+        delay = timedelta(seconds=int(value)) if value.strip().isdigit() else parsedate_to_datetime(value) - now
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(delay, timedelta(seconds=1)), LONGEST)

@@ -66,7 +66,7 @@ def _plainly(error: Mapping[str, Any], known: Sequence[str]) -> str:
     if error["type"] in PLAINER:
         return PLAINER[error["type"]]
     message: str = error["msg"].removeprefix("Value error, ")
-    return re.sub(r"^\w+ should ", "must ", message)
+    return re.sub(r"^\w+ should (.*?)( after validation, not \w+)?$", r"must \1", message)
 
 
 def path_of(parts: Iterable[object], prefix: str = "") -> str:

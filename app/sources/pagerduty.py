@@ -148,7 +148,7 @@ def change(obj: object) -> ChangeEvent:
 
 def routing_key(obj: object) -> str:
     """Who sends the event. Raises: InvalidEvent."""
-    return _read(Addressed, obj).routing_key
+    return _read(Addressed, without_nulls(obj)).routing_key
 
 
 def _triggered(trigger: Trigger, key: str) -> Alert:

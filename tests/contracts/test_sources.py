@@ -1,0 +1,114 @@
+"""Whatever bytes arrive, at every door: alerts that PostgreSQL can hold, or a refusal that can be written down."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.api.limits import parse_json
+from app.domain.alert import Alert, ChangeEvent
+from app.domain.dedup import delivery_id, fingerprint
+from app.domain.errors import Invalid
+from app.sources import SOURCES, alertmanager, native, pagerduty
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+DOORS: dict[str, Callable[[object], Sequence[Alert | Invalid | ChangeEvent]]] = {
+    "alerts": lambda obj: [native.alert(obj)],
+    "batch": native.batch,
+    "incidents": lambda obj: [native.incident(obj).alert],
+    "push": lambda obj: alertmanager.push(obj, now=NOW),
+    "enqueue": lambda obj: [pagerduty.event(obj, new_key=lambda: "minted").alert],
+    "change": lambda obj: [pagerduty.change(obj)],
+    **SOURCES,
+}
+
+text = st.text(st.characters(exclude_characters="\0"), max_size=12) | st.sampled_from([
+    "", " ", "P1", "critical", "firing", "resolved", "2026-11-23T08:00:00Z", "0001-01-01T00:00:00+14:00", "\\u0000",
+    "9999-12-31T23:59:59-14:00", "é" * 600, "x" * 5000, "trigger", "resolve", "production", "cost", "Data",
+])  # fmt: skip
+unclean = st.sampled_from(["\0", "\ud800", "a\udfff", float("nan"), float("-inf")])
+field = st.sampled_from([
+    "source", "title", "status", "severity", "description", "alert_type", "category", "environment", "impact",
+    "resource", "affected_services", "labels", "tags", "annotations", "runbook_url", "external_id", "fingerprint",
+    "delivery_id", "starts_at", "ends_at", "event", "options", "force_severity", "skip_deduplication", "assign_to",
+    "timestamp", "metrics", "payload", "alerts", "startsAt", "endsAt", "generatorURL", "groupKey", "truncatedAlerts",
+    "routing_key", "event_action", "dedup_key", "summary", "component", "class", "custom_details", "links", "images",
+])  # fmt: skip
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(field | text, inner, max_size=8),
+    max_leaves=30,
+)
+native_alert = st.fixed_dictionaries({"source": text, "title": text}, optional={
+    "severity": text | anything, "labels": st.dictionaries(text, text), "tags": anything, "starts_at": text,
+    "metrics": anything, "resource": anything, "fingerprint": text, "event_id": text, "alert_type": text,
+})  # fmt: skip
+vendor_alert = st.fixed_dictionaries({"labels": st.dictionaries(text, text)}, optional={
+    "annotations": st.dictionaries(text, text), "startsAt": text, "endsAt": text, "status": text, "fingerprint": text,
+})  # fmt: skip
+payload = st.fixed_dictionaries(
+    {"summary": text, "source": text, "severity": st.sampled_from(["error", "info"])},
+    optional={"timestamp": text, "custom_details": anything, "component": text, "class": text},
+)
+pagerduty_event = st.fixed_dictionaries(
+    {"routing_key": text, "event_action": st.just("trigger"), "payload": payload},
+    optional={"dedup_key": text, "links": st.lists(st.dictionaries(text, anything)), "client": text},
+)
+likely = (
+    anything
+    | st.dictionaries(field, unclean | text, max_size=3)
+    | native_alert
+    | st.lists(native_alert, max_size=3)
+    | st.fixed_dictionaries({"event": native_alert}, optional={"options": anything})
+    | st.lists(vendor_alert, max_size=3)
+    | st.fixed_dictionaries({"alerts": st.lists(vendor_alert | native_alert, max_size=3)})
+    | pagerduty_event
+)
+
+
+def taken_or_refused(door: str, raw: bytes) -> Sequence[Alert | Invalid | ChangeEvent]:
+    try:
+        return DOORS[door](parse_json(raw))
+    except Invalid as refusal:
+        return [refusal]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(sent=likely)
+def test_any_json_is_taken_or_refused(door: str, sent: object) -> None:
+    made = taken_or_refused(door, json.dumps(sent).encode())
+    for one in made:
+        if isinstance(one, Invalid):
+            assert orjson.dumps([one.message, one.details]), "can be written down"
+        else:
+            assert type(one).model_validate(one.model_dump()) == one
+            assert "\0" not in json.dumps(one.model_dump(mode="json"), ensure_ascii=False)
+        if isinstance(one, Alert):
+            assert len(fingerprint(one)) == 64
+            assert all(at is None or at.utcoffset() is not None for at in (one.starts_at, one.ends_at))
+            assert delivery_id(one, "f") is None or one.delivery or one.starts_at
+
+
+@pytest.mark.parametrize("door", DOORS)
+@settings(max_examples=100, deadline=None)
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_are_refused_with_words(door: str, raw: bytes) -> None:
+    for one in taken_or_refused(door, raw):
+        assert isinstance(one, Invalid)
+        assert orjson.dumps([one.message, one.details])
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("raw", [
+    b'{"title": NaN}', b'[{"labels": {"a": 1e400}}]', b'{"title": "\\ud800"}', b'{"a\\u0000": 1}', b'{"title": "\xff"}',
+    b"[" * 10_000 + b"]" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, b"", b"nul",
+])  # fmt: skip
+def test_what_is_no_clean_json_reaches_no_parser(door: str, raw: bytes) -> None:
+    with pytest.raises(Invalid) as refusal:
+        DOORS[door](parse_json(raw))
+    assert orjson.dumps(refusal.value.details)

@@ -1,0 +1,247 @@
+"""Whatever is asked of an incident, in whatever order: what never happens, and what always does."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from app.domain import lifecycle
+from app.domain.errors import Conflict, Invalid, InvalidTransition, Refused
+from app.domain.escalation import Level, Policy, Repeat, Target
+from app.domain.incident import TRANSITIONS, Command, CommandKind, Heard, Incident, Page
+from app.domain.timeline import SYSTEM, Actor, Entry, EventType
+from app.domain.vocabulary import ActorType, Severity, Status, TargetType
+
+START = datetime(2026, 11, 23, 8, tzinfo=UTC)
+ALICE = Actor(name="alice")
+BECOMES = {
+    CommandKind.ACKNOWLEDGE: Status.ACKNOWLEDGED,
+    CommandKind.UNACKNOWLEDGE: Status.NEW,
+    CommandKind.START: Status.IN_PROGRESS,
+    CommandKind.RESOLVE: Status.RESOLVED,
+    CommandKind.CLOSE: Status.CLOSED,
+    CommandKind.REOPEN: Status.NEW,
+    CommandKind.ESCALATE: Status.ESCALATED,
+}
+TELLS = {
+    EventType.ACKNOWLEDGED: Status.ACKNOWLEDGED,
+    EventType.UNACKNOWLEDGED: Status.NEW,
+    EventType.STATE_CHANGED: Status.IN_PROGRESS,
+    EventType.RESOLVED: Status.RESOLVED,
+    EventType.CLOSED: Status.CLOSED,
+    EventType.REOPENED: Status.NEW,
+    EventType.ESCALATED: Status.ESCALATED,
+}
+TAKES = {EventType.ACKNOWLEDGED, EventType.STATE_CHANGED, EventType.RESOLVED, EventType.CLOSED}
+GIVES_BACK = {EventType.UNACKNOWLEDGED, EventType.REOPENED}
+SAYS_SOMETHING_NEW = {CommandKind.COMMENT, CommandKind.EDIT}
+
+severities = st.sampled_from(Severity)
+durations = st.sampled_from([0, 0.000001, 1, 59.999999, 60, 300, 600, 3600, 86400]).map(lambda s: timedelta(seconds=s))
+levels = st.builds(
+    Level,
+    targets=st.just((Target(type=TargetType.USER, id="alice"),)),
+    escalate_after_secs=st.sampled_from([0, 60, 300]),
+)
+policies = st.builds(
+    Policy,
+    id=st.sampled_from(["day", "night", "weekend"]),
+    name=st.just("a policy"),
+    levels=st.lists(levels, min_size=1, max_size=3).map(tuple),
+    repeat=st.builds(Repeat, max_repeats=st.integers(0, 2), interval_secs=st.sampled_from([0, 120])),
+    acknowledge_timeout_secs=st.sampled_from([0, 600]),
+)
+
+
+def opened(policy: Policy | None, severity: Severity = Severity.P2, now: datetime = START) -> Incident:
+    heard = Heard(severity=severity, last_firing_at=now, source="grafana")
+    return lifecycle.opened("1", heard, policy, opened_at=now, now=now)[0]
+
+
+def command(kind: CommandKind, id: str = "c", **more: object) -> Command:  # noqa: A002
+    return Command.model_validate({"id": id, "kind": kind, "actor": ALICE} | more)
+
+
+def beyond_memory(incident: Incident) -> Incident:
+    """The incident without the ids of the commands it remembers."""
+    return incident.with_(commands=())
+
+
+class Life(RuleBasedStateMachine):
+    """`taken` and `climbed` are what the timeline and the pages alone say; the incident must agree."""
+
+    @initialize(policy=st.none() | policies, severity=severities)
+    def opens(self, policy: Policy | None, severity: Severity) -> None:
+        self.now = START
+        self.heard = Heard(severity=severity, last_firing_at=START, source="grafana")
+        self.asked = 0
+        self.taken = False
+        self.climbed: dict[int, int] = {}
+        self.pages: list[Page] = []
+        self.incident = opened(policy, severity)
+
+    @rule(passes=durations)
+    def time_passes(self, passes: timedelta) -> None:
+        self.now += passes
+
+    @rule(
+        kind=st.sampled_from(CommandKind),
+        at_level=st.none() | st.integers(0, 3),
+        severity=severities,
+        assignee=st.sampled_from(["alice", "bob", None]),
+        snoozed_for=durations,
+    )
+    def asks(
+        self, kind: CommandKind, at_level: int | None, severity: Severity, assignee: str | None, snoozed_for: timedelta
+    ) -> None:
+        self.asked += 1
+        ask = command(
+            kind, f"c{self.asked}", at_level=at_level, severity=severity, assignee=assignee,
+            until=self.now + snoozed_for, fields=("title",),
+        )  # fmt: skip
+        try:
+            after, entries = lifecycle.apply(self.incident, ask, self.now)
+        except Refused as refusal:
+            self.refused(ask, refusal)
+            return
+        assert lifecycle.apply(after, ask, self.now) == (after, ())
+        if kind not in SAYS_SOMETHING_NEW:
+            again, more = lifecycle.apply(after, ask.model_copy(update={"id": "again"}), self.now)
+            assert (beyond_memory(again), more) == (beyond_memory(after), ())
+        assert entries or beyond_memory(after) == beyond_memory(self.incident)
+        assert all(entry.command == ask.id and entry.actor == ALICE for entry in entries)
+        self.becomes(after, entries)
+
+    def refused(self, ask: Command, refusal: Refused) -> None:
+        if isinstance(refusal, InvalidTransition):
+            wanted = BECOMES.get(ask.kind, "paused")
+            assert self.incident.status in refusal.message
+            assert wanted in refusal.message
+            assert ask.kind in BECOMES or not self.incident.status.open
+        elif isinstance(refusal, Conflict):
+            policy = self.incident.policy
+            assert ask.kind is CommandKind.ESCALATE
+            assert policy is None or self.incident.rung == policy.rungs
+        else:
+            assert isinstance(refusal, Invalid)
+            assert (ask.kind, ask.until) == (CommandKind.SNOOZE, self.now)
+
+    @rule(severity=severities)
+    def fires(self, severity: Severity) -> None:
+        worst = min(severity, self.heard.severity)
+        self.heard = self.heard.model_copy(
+            update={"severity": worst, "last_firing_at": self.now, "source_resolved_at": None}
+        )
+
+    @rule()
+    def source_resolves(self) -> None:
+        self.heard = self.heard.model_copy(update={"source_resolved_at": self.now})
+
+    @rule()
+    def source_acknowledges(self) -> None:
+        self.heard = self.heard.model_copy(update={"source_acknowledged_at": self.now})
+
+    @rule()
+    def listens(self) -> None:
+        after, entries = lifecycle.hear(self.incident, self.heard, self.now)
+        assert lifecycle.hear(after, self.heard, self.now) == (after, ())
+        self.becomes(after, entries)
+
+    @rule(reached=st.lists(st.booleans(), min_size=1, max_size=30))
+    def works(self, reached: list[bool]) -> None:
+        """Does what the time asks for, until there is nothing left to do."""
+        for number in range(200):
+            ticked = lifecycle.tick(self.incident, self.now)
+            self.becomes(*ticked)
+            paged = self.climbs(somebody=reached[number % len(reached)])
+            if not paged and not ticked[1]:
+                break
+        else:
+            pytest.fail("time alone keeps the incident busy for ever")
+        assert self.incident.wakes_at is None or self.incident.wakes_at > self.now
+
+    def climbs(self, *, somebody: bool) -> bool:
+        before = self.incident
+        after, page, entries = lifecycle.climb(before, self.now)
+        if page is None:
+            assert (after, entries) == (before, ())
+            return False
+        assert before.status.waits_for_somebody, f"paged while {before.status}"
+        assert not before.paused, "paged while paused"
+        assert not self.taken, "paged although somebody had taken it"
+        assert page.rung == self.climbed.get(page.cycle, 0), "a rung left out or gone twice"
+        assert before.policy is not None
+        assert page.rung < before.policy.rungs, "paged beyond the end of the ladder"
+        assert after.level == page.number == page.rung % len(before.policy.levels) + 1
+        self.climbed[page.cycle] = page.rung + 1
+        self.pages.append(page)
+        self.becomes(after, entries)
+        alice = ["user:alice"]
+        said = lifecycle.paged(after, page, alice if somebody else [], [] if somebody else alice, self.now)
+        self.becomes(*said)
+        return True
+
+    @precondition(lambda self: self.pages)
+    @rule(data=st.data())
+    def a_page_never_arrives(self, data: st.DataObject) -> None:
+        page = data.draw(st.sampled_from(self.pages))
+        after = lifecycle.at_once(self.incident, page, self.now)
+        if page != self.pages[-1]:
+            assert after == self.incident, "a page of the past hurries the present"
+        self.becomes(after, ())
+
+    @rule(policy=st.none() | policies)
+    def is_routed(self, policy: Policy | None) -> None:
+        before = self.incident
+        self.becomes(*lifecycle.rerouted(before, policy, self.now))
+        if self.incident.policy != before.policy and self.incident.status.open:
+            assert (self.incident.rung, self.incident.level) == (0, 0), "another policy starts its own climb"
+
+    def becomes(self, after: Incident, entries: tuple[Entry, ...]) -> None:
+        before, self.incident = self.incident, after
+        assert [entry.seq for entry in entries] == list(range(before.seq + 1, after.seq + 1))
+        status = before.status
+        for entry in entries:
+            assert entry.at == self.now
+            following = TELLS.get(entry.type, status)
+            assert following is status or following in TRANSITIONS[status], f"{status} became {following}"
+            status = following
+            self.taken = (self.taken or entry.type in TAKES) and not self.gives_back(entry)
+        assert status is after.status, "the status changed without a word on the timeline"
+
+    def gives_back(self, entry: Entry) -> bool:
+        return entry.type in GIVES_BACK or (entry.type is EventType.ESCALATED and entry.actor != SYSTEM)
+
+    @invariant()
+    def a_due_moment_has_a_deed(self) -> None:
+        wakes_at = self.incident.wakes_at
+        if wakes_at is not None and wakes_at <= self.now:
+            _, page, _ = lifecycle.climb(self.incident, self.now)
+            assert page is not None or lifecycle.tick(self.incident, self.now)[1], "it wakes up for nothing"
+
+    @invariant()
+    def nobody_is_forgotten(self) -> None:
+        incident = self.incident
+        left = incident.policy is not None and incident.rung < incident.policy.rungs
+        waits = incident.status.waits_for_somebody and left
+        assert (incident.due_at is not None) == (waits and not incident.paused)
+        assert (incident.paused_left is not None) == (waits and incident.paused)
+
+    @invariant()
+    def an_acknowledge_lapses_only_where_the_policy_says_so(self) -> None:
+        incident = self.incident
+        counts = incident.status is Status.ACKNOWLEDGED and not incident.paused
+        lapses = counts and incident.policy is not None and incident.policy.acknowledge_timeout_secs > 0
+        assert (incident.acknowledge_expires_at is not None) == lapses
+
+    @invariant()
+    def what_has_ended_is_quiet(self) -> None:
+        if not self.incident.status.open:
+            assert self.incident.wakes_at is None
+            assert not self.incident.paused
+
+
+Life.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestLife = Life.TestCase
