@@ -50,8 +50,8 @@ def apply(incident: Incident, command: Command, now: datetime) -> Change:
     if command.id in incident.commands:
         return incident, ()
     after, entries = COMMANDS[command.kind](incident, command, now)
-    if entries and after.acknowledge_expires_at and after.policy:
-        after = after.with_(acknowledge_expires_at=now + timedelta(seconds=after.policy.acknowledge_timeout_secs))
+    if entries:
+        after = _lapsing(after, now)
     return after.with_(commands=(*after.commands, command.id)[-REMEMBERED_COMMANDS:]), entries
 
 
@@ -70,14 +70,21 @@ def _quiet(incident: Incident, status: Status, **changes: object) -> Incident:
     """In a status in which nothing is due."""
     return incident.with_(
         status=status, due_at=None, paused=False, paused_left=None, paused_until=None,
-        acknowledge_expires_at=None, **changes,
+        acknowledge_expires_at=None, escalation_asked=False, **changes,
     )  # fmt: skip
+
+
+def _lapsing(incident: Incident, now: datetime) -> Incident:
+    """An acknowledge counts anew how long it may stand without progress. A pause holds that up."""
+    timeout = incident.policy.acknowledge_timeout_secs if incident.policy else 0
+    counts = timeout and incident.status is Status.ACKNOWLEDGED and not incident.paused
+    return incident.with_(acknowledge_expires_at=now + timedelta(seconds=timeout) if counts else None)
 
 
 def _climbing_anew(incident: Incident, now: datetime) -> Incident:
     return _quiet(
         incident, Status.NEW, cycle=incident.cycle + 1, rung=0, level=0, resolved_at=None, resolved_by=None,
-        closed_at=None, acknowledged_at=None, acknowledged_by=None, escalation_asked=False,
+        closed_at=None, acknowledged_at=None, acknowledged_by=None,
     ).with_(due_at=now if incident.policy else None)  # fmt: skip
 
 
@@ -85,11 +92,8 @@ def _acknowledge(incident: Incident, command: Command, now: datetime) -> Change:
     if incident.status is Status.ACKNOWLEDGED:
         return incident, ()
     may_become(incident, Status.ACKNOWLEDGED)
-    timeout = incident.policy.acknowledge_timeout_secs if incident.policy else 0
-    taken = _quiet(
-        incident, Status.ACKNOWLEDGED, acknowledged_by=command.actor.name, acknowledged_at=now
-    ).with_(acknowledge_expires_at=now + timedelta(seconds=timeout) if timeout else None)  # fmt: skip
-    return _tell(taken, command, now, EventType.ACKNOWLEDGED, **{"from": incident.status})
+    taken = _quiet(incident, Status.ACKNOWLEDGED, acknowledged_by=command.actor.name, acknowledged_at=now)
+    return _tell(_lapsing(taken, now), command, now, EventType.ACKNOWLEDGED, **{"from": incident.status})
 
 
 def _unacknowledge(incident: Incident, command: Command, now: datetime) -> Change:
@@ -133,7 +137,8 @@ def _reopen(incident: Incident, command: Command, now: datetime) -> Change:
 
 
 def _escalate(incident: Incident, command: Command, now: datetime) -> Change:
-    if command.at_level is not None and command.at_level != incident.level:
+    repeated = incident.escalation_asked and not incident.paused
+    if repeated or command.at_level not in (None, incident.level):
         return incident, ()
     if incident.status is not Status.ESCALATED:
         may_become(incident, Status.ESCALATED)
@@ -179,6 +184,8 @@ def _pause(incident: Incident, command: Command, now: datetime) -> Change:
 def _snooze(incident: Incident, command: Command, now: datetime) -> Change:
     if command.until is None or command.until <= now:
         raise Invalid.field("until", "must be a moment in the future")
+    if command.until == incident.paused_until:
+        return incident, ()
     return _tell(_frozen(incident, command.until, now), command, now, EventType.SNOOZED, until=command.until)
 
 
@@ -186,7 +193,7 @@ def _frozen(incident: Incident, until: datetime | None, now: datetime) -> Incide
     if not incident.status.open:
         raise InvalidTransition(incident.status, "paused", sorted(TRANSITIONS[incident.status]))
     left = incident.paused_left if incident.due_at is None else max(incident.due_at - now, timedelta(0))
-    return incident.with_(paused=True, paused_left=left, paused_until=until, due_at=None)
+    return incident.with_(paused=True, paused_left=left, paused_until=until, due_at=None, acknowledge_expires_at=None)
 
 
 def _resume(incident: Incident, command: Command, now: datetime) -> Change:
@@ -197,7 +204,7 @@ def _resume(incident: Incident, command: Command, now: datetime) -> Change:
 
 def _thawed(incident: Incident, now: datetime) -> Incident:
     due = now + incident.paused_left if incident.paused_left is not None else None
-    return incident.with_(paused=False, paused_left=None, paused_until=None, due_at=due)
+    return _lapsing(incident.with_(paused=False, paused_left=None, paused_until=None, due_at=due), now)
 
 
 def _edit(incident: Incident, command: Command, now: datetime) -> Change:
@@ -328,8 +335,7 @@ def rerouted(incident: Incident, policy: Policy | None, now: datetime) -> Change
     if policy is None or (incident.policy is not None and policy.id == incident.policy.id):
         return incident, ()
     before = incident.policy.id if incident.policy else None
-    incident = incident.with_(policy=policy)
+    incident = incident.with_(policy=policy, cycle=incident.cycle + 1, rung=0, level=0, escalation_asked=False)
     if incident.status.waits_for_somebody:
-        first = {"paused_left": timedelta(0)} if incident.paused else {"due_at": now}
-        incident = incident.with_(cycle=incident.cycle + 1, rung=0, level=0, escalation_asked=False, **first)
-    return told(incident, now, SYSTEM, EventType.ROUTED, **{"from": before, "to": policy.id})
+        incident = incident.with_(**{"paused_left": timedelta(0)} if incident.paused else {"due_at": now})
+    return told(_lapsing(incident, now), now, SYSTEM, EventType.ROUTED, **{"from": before, "to": policy.id})

@@ -43,31 +43,35 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(field | text, inner, max_size=8),
     max_leaves=30,
 )
-native_alert = st.fixed_dictionaries({"source": text, "title": text}, optional={
-    "severity": text | anything, "labels": st.dictionaries(text, text), "tags": anything, "starts_at": text,
-    "metrics": anything, "resource": anything, "fingerprint": text, "event_id": text, "alert_type": text,
+name = st.text("abc", min_size=1, max_size=3)
+words = st.dictionaries(name, text, max_size=4)
+level = st.sampled_from(["P0", "critical", "warn", "info", "error"])
+moment = st.datetimes(timezones=st.timezones()).map(datetime.isoformat)
+native_alert = st.fixed_dictionaries({"source": name, "title": name}, optional={
+    "severity": level, "labels": words, "tags": words | st.lists(name), "starts_at": moment, "metrics": anything,
+    "resource": st.dictionaries(name, anything), "fingerprint": name, "event_id": name, "description": text,
 })  # fmt: skip
-vendor_alert = st.fixed_dictionaries({"labels": st.dictionaries(text, text)}, optional={
-    "annotations": st.dictionaries(text, text), "startsAt": text, "endsAt": text, "status": text, "fingerprint": text,
+vendor_alert = st.fixed_dictionaries({"labels": words}, optional={
+    "annotations": words, "startsAt": moment, "endsAt": moment, "fingerprint": name, "generatorURL": text,
 })  # fmt: skip
-payload = st.fixed_dictionaries(
-    {"summary": text, "source": text, "severity": st.sampled_from(["error", "info"])},
-    optional={"timestamp": text, "custom_details": anything, "component": text, "class": text},
+payload = st.fixed_dictionaries({"summary": name, "source": name, "severity": st.just("error")}, optional={
+    "timestamp": moment, "custom_details": anything, "component": text, "class": text,
+})  # fmt: skip
+event = st.fixed_dictionaries(
+    {"routing_key": name, "event_action": st.just("trigger"), "payload": payload},
+    optional={"dedup_key": text, "links": st.lists(st.dictionaries(name, anything)), "client": text},
 )
-pagerduty_event = st.fixed_dictionaries(
-    {"routing_key": text, "event_action": st.just("trigger"), "payload": payload},
-    optional={"dedup_key": text, "links": st.lists(st.dictionaries(text, anything)), "client": text},
-)
-likely = (
-    anything
-    | st.dictionaries(field, unclean | text, max_size=3)
-    | native_alert
-    | st.lists(native_alert, max_size=3)
-    | st.fixed_dictionaries({"event": native_alert}, optional={"options": anything})
-    | st.lists(vendor_alert, max_size=3)
-    | st.fixed_dictionaries({"alerts": st.lists(vendor_alert | native_alert, max_size=3)})
-    | pagerduty_event
-)
+raw_event = st.fixed_dictionaries({"event": native_alert}, optional={"options": st.just({"skip_deduplication": True})})
+LIKELY = {
+    "alerts": native_alert,
+    "batch": st.lists(native_alert | anything, min_size=1, max_size=3),
+    "incidents": native_alert | raw_event,
+    "push": st.lists(vendor_alert, min_size=1, max_size=3),
+    "enqueue": event,
+    "change": event,
+    "alertmanager": st.fixed_dictionaries({"alerts": st.lists(vendor_alert, min_size=1, max_size=3)}),
+}
+unlikely = anything | st.dictionaries(field, unclean | text, max_size=3)
 
 
 def taken_or_refused(door: str, raw: bytes) -> Sequence[Alert | Invalid | ChangeEvent]:
@@ -79,8 +83,9 @@ def taken_or_refused(door: str, raw: bytes) -> Sequence[Alert | Invalid | Change
 
 @pytest.mark.parametrize("door", DOORS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(sent=likely)
-def test_any_json_is_taken_or_refused(door: str, sent: object) -> None:
+@given(data=st.data())
+def test_any_json_is_taken_or_refused(door: str, data: st.DataObject) -> None:
+    sent = data.draw(LIKELY[door] | unlikely)
     made = taken_or_refused(door, json.dumps(sent).encode())
     for one in made:
         if isinstance(one, Invalid):
