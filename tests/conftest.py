@@ -1,28 +1,18 @@
 """The real parts every test shares: one PostgreSQL, one Temporal whose clock the tests move."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
-from pydantic import SecretStr
-from temporalio.testing import TimeSkipper, TimeSkippingConfig
+from temporalio.testing import TimeSkipper
 
-from app.config import Settings, Storage, Temporal
-from app.domain.vocabulary import ChannelName
-from app.runtime import crew, services, temporal_client
-from app.stack import postgres, temporal
 from app.store.database import Pool, pool
-from app.store.migrate import upgrade
-from tests.support.world import Pigeon, World
-from workers.roster import workers
+from tests.support.world import World, database, time_skipping, world_on
 
 
 @pytest.fixture(scope="session")
 async def database_url() -> AsyncIterator[str]:
     """A PostgreSQL with the schema of today."""
-    async with postgres(durable=False) as url:
-        await asyncio.to_thread(upgrade, url)
+    async with database() as url:
         yield url
 
 
@@ -35,22 +25,12 @@ async def connections(database_url: str) -> AsyncIterator[Pool]:
 @pytest.fixture(scope="session")
 async def skipper() -> AsyncIterator[TimeSkipper]:
     """A Temporal server in memory; the clock of every workflow stands in its hand."""
-    async with temporal() as address:
-        client = await temporal_client(Temporal(address=address), lazy=False)
-        yield TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
+    async with time_skipping() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
 async def world(database_url: str, connections: Pool, skipper: TimeSkipper) -> AsyncIterator[World]:
-    settings = Settings(storage=Storage(connection_string=SecretStr(database_url)))
-    pigeon = Pigeon()
-    gateway = services(settings, connections, skipper.client)
-    made = crew(settings, connections, {ChannelName.EMAIL: pigeon})
-    async with AsyncExitStack() as stack:
-        for worker in workers(skipper.client, made):
-            await stack.enter_async_context(worker)
-        dispatching = asyncio.create_task(gateway.dispatcher.run())
-        world = World(settings, gateway, skipper, pigeon)
-        await world.hires("alice", "bob", "carol")
-        yield world
-        dispatching.cancel()
+    async with world_on(database_url, connections, skipper) as made:
+        await made.hires("alice", "bob", "carol")
+        yield made

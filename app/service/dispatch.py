@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -26,6 +27,7 @@ POLL_SECS = 0.5
 """How often to look when nothing calls: for what other gateways and the projection have put there."""
 RPC_TIMEOUT = timedelta(seconds=5)
 LONGEST_WAIT_SECS = 2.0
+AWAY_FROM_TEMPORAL = (RPCError, RuntimeError, OSError)
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Dispatcher:
     temporal: Client
     life: Life
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
+    acquainted: bool = False
 
     async def run(self) -> None:
         """Until cancelled. Temporal or PostgreSQL away: waits and goes on, forgets nothing."""
@@ -52,6 +55,8 @@ class Dispatcher:
 
     async def _drain(self) -> float:
         """Tells everything that waits; how long to wait before looking again, in seconds."""
+        if not self.acquainted:
+            await self._get_acquainted()
         while True:
             told, left = await self.outbox.deliver(self._tell_all, AT_ONCE)
             pending, oldest = await self.outbox.waiting() if left or not told else (0, 0.0)
@@ -61,6 +66,18 @@ class Dispatcher:
                 return LONGEST_WAIT_SECS if not told else POLL_SECS
             if not told:
                 return POLL_SECS
+
+    async def _get_acquainted(self) -> None:
+        """A Temporal that has lost its data (another namespace by the same name) gets every open incident again."""
+        asked = DescribeNamespaceRequest(namespace=self.temporal.namespace)
+        try:
+            found = await self.temporal.workflow_service.describe_namespace(asked, timeout=RPC_TIMEOUT)
+        except AWAY_FROM_TEMPORAL as away:
+            log.warning("Temporal does not answer: %s", away)
+            return
+        if again := await self.outbox.adopt(found.namespace_info.id):
+            log.warning("Temporal's namespace is a new one: %d open incidents start again", again)
+        self.acquainted = True
 
     async def _tell_all(self, due: Sequence[Due]) -> set[str]:
         answers = await asyncio.gather(*(self._tell(one) for one in due))
@@ -76,8 +93,9 @@ class Dispatcher:
                     await self._start(due, signal=True)
             else:
                 await self._start(due, signal=True)
-        except (RPCError, RuntimeError, OSError) as away:
+        except AWAY_FROM_TEMPORAL as away:
             log.warning("incident %s is not with Temporal yet: %s", due.incident_id, away)
+            self.acquainted = False
             return False
         return True
 

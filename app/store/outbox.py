@@ -14,6 +14,11 @@ FROM outbox o JOIN incidents i ON i.id = o.incident_id
 ORDER BY o.rank, o.id LIMIT $1 FOR UPDATE OF o SKIP LOCKED
 """
 
+EVERY_OPEN_ONE = """
+INSERT INTO outbox (rank, incident_id)
+SELECT substr(severity, 2)::smallint, id FROM incidents WHERE status NOT IN ('RESOLVED', 'CLOSED')
+"""
+
 
 class Due(Record):
     """An incident whose workflow must be started (`fresh`) or told to look again."""
@@ -60,3 +65,20 @@ class Outbox:
             "SELECT count(*) AS n, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS age FROM outbox"
         )
         return (row["n"], row["age"]) if row else (0, 0.0)
+
+    async def adopt(self, namespace_id: str) -> int:
+        """Notes which Temporal namespace holds the workflows; how many incidents must be told to it anew.
+
+        None, unless it is another than before: then its server has lost them, and every open incident's
+        workflow is started again from what PostgreSQL knows.
+        """
+        async with self.pool.acquire() as connection, connection.transaction():
+            before = await connection.fetchval("SELECT value FROM facts WHERE name = 'temporal_namespace' FOR UPDATE")
+            if before == namespace_id:
+                return 0
+            await connection.execute(
+                "INSERT INTO facts (name, value) VALUES ('temporal_namespace', $1)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                namespace_id,
+            )
+            return int((await connection.execute(EVERY_OPEN_ONE)).rpartition(" ")[2]) if before is not None else 0

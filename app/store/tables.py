@@ -237,3 +237,11 @@ class ChangeRow(SQLModel, table=True):
     details: dict[str, Any] = _json()
     links: list[Any] = _json("[]")
     received_at: datetime = _at()
+
+
+class FactRow(SQLModel, table=True):
+    """Something the installation knows about its surroundings, like which Temporal namespace holds its incidents."""
+
+    __tablename__: ClassVar[str] = "facts"
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    value: str = _text()

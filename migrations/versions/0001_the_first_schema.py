@@ -95,6 +95,11 @@ def upgrade() -> None:
     sa.Column('updated_by', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('kind', 'id', 'version')
     )
+    op.create_table('facts',
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('name')
+    )
     op.create_table('incidents',
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('fingerprint', sa.Text(), nullable=False),
@@ -178,6 +183,7 @@ def downgrade() -> None:
     op.drop_index('incidents_created', table_name='incidents')
     op.drop_index('incidents_collecting', table_name='incidents', postgresql_where=sa.text('collecting'))
     op.drop_table('incidents')
+    op.drop_table('facts')
     op.drop_table('documents')
     op.drop_index('deliveries_incident', table_name='deliveries')
     op.drop_table('deliveries')

@@ -1,21 +1,20 @@
 """Whatever is asked of an incident, in whatever order: what never happens, and what always does."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from app.domain import lifecycle
 from app.domain.errors import Conflict, Invalid, InvalidTransition, Refused
-from app.domain.escalation import Level, Policy, Repeat, Target
+from app.domain.escalation import Level, Policy, Repeat
 from app.domain.incident import TRANSITIONS, Command, CommandKind, Heard, Incident, Page
-from app.domain.timeline import SYSTEM, Actor, Entry, EventType
-from app.domain.vocabulary import ActorType, Severity, Status, TargetType
+from app.domain.timeline import SYSTEM, Entry, EventType
+from app.domain.vocabulary import Severity, Status
+from tests.domain.incidents import ALICE, START, command, level, opened
 
-START = datetime(2026, 11, 23, 8, tzinfo=UTC)
-ALICE = Actor(name="alice")
 BECOMES = {
     CommandKind.ACKNOWLEDGE: Status.ACKNOWLEDGED,
     CommandKind.UNACKNOWLEDGE: Status.NEW,
@@ -40,11 +39,7 @@ SAYS_SOMETHING_NEW = {CommandKind.COMMENT, CommandKind.EDIT}
 
 severities = st.sampled_from(Severity)
 durations = st.sampled_from([0, 0.000001, 1, 59.999999, 60, 300, 600, 3600, 86400]).map(lambda s: timedelta(seconds=s))
-levels = st.builds(
-    Level,
-    targets=st.just((Target(type=TargetType.USER, id="alice"),)),
-    escalate_after_secs=st.sampled_from([0, 60, 300]),
-)
+levels: st.SearchStrategy[Level] = st.builds(level, st.sampled_from([0, 60, 300]))
 policies = st.builds(
     Policy,
     id=st.sampled_from(["day", "night", "weekend"]),
@@ -53,15 +48,6 @@ policies = st.builds(
     repeat=st.builds(Repeat, max_repeats=st.integers(0, 2), interval_secs=st.sampled_from([0, 120])),
     acknowledge_timeout_secs=st.sampled_from([0, 600]),
 )
-
-
-def opened(policy: Policy | None, severity: Severity = Severity.P2, now: datetime = START) -> Incident:
-    heard = Heard(severity=severity, last_firing_at=now, source="grafana")
-    return lifecycle.opened("1", heard, policy, opened_at=now, now=now)[0]
-
-
-def command(kind: CommandKind, id: str = "c", **more: object) -> Command:  # noqa: A002
-    return Command.model_validate({"id": id, "kind": kind, "actor": ALICE} | more)
 
 
 def beyond_memory(incident: Incident) -> Incident:

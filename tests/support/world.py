@@ -5,14 +5,17 @@ The clock of each incident is Temporal's and moves when a story says so.
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from pydantic import SecretStr
 from temporalio.client import WorkflowHandle
-from temporalio.testing import TimeSkipper
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
-from app.config import Settings
+from app.config import Settings, Storage, Temporal
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
 from app.domain.incident import CommandKind, Incident
@@ -22,7 +25,11 @@ from app.domain.representation import IncidentView, TimelineEvent
 from app.domain.requests import Ask
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Status
-from app.runtime import Gateway
+from app.runtime import Gateway, crew, services, temporal_client
+from app.stack import postgres, temporal
+from app.store.database import Pool
+from app.store.migrate import upgrade
+from workers.roster import workers
 from workflows import names
 from workflows.incident import IncidentWorkflow
 
@@ -91,6 +98,19 @@ class Story:
         """Until the incident's workflow has shown itself in PostgreSQL."""
         async with asyncio.timeout(20):
             while (await self.world.gateway.incidents.store.load(self.id))[1] is None:
+                await asyncio.sleep(0.02)
+
+    async def known_to_temporal(self) -> bool:
+        try:
+            await self.handle.describe()
+        except RPCError as unknown:
+            return unknown.status is not RPCStatusCode.NOT_FOUND
+        return True
+
+    async def runs(self) -> None:
+        """Until Temporal knows the incident's workflow."""
+        async with asyncio.timeout(20):
+            while not await self.known_to_temporal():
                 await asyncio.sleep(0.02)
 
     def stuck(self, left: Sequence[object]) -> bool:
@@ -163,3 +183,36 @@ class World:
     async def sends(self, alert: Alert) -> str:
         [answer] = await self.gateway.alerts.ingest(ME, [alert])
         return answer.incident_id or ""
+
+
+@asynccontextmanager
+async def database() -> AsyncIterator[str]:
+    """A PostgreSQL with the schema of today, gone afterwards."""
+    async with postgres(durable=False) as url:
+        await asyncio.to_thread(upgrade, url)
+        yield url
+
+
+@asynccontextmanager
+async def time_skipping() -> AsyncIterator[TimeSkipper]:
+    """A Temporal server in memory; no clock moves by itself faster than ours."""
+    async with temporal() as address:
+        client = await temporal_client(Temporal(address=address), lazy=False)
+        yield TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
+
+
+@asynccontextmanager
+async def world_on(url: str, connections: Pool, skipper: TimeSkipper) -> AsyncIterator[World]:
+    """Services, dispatcher and workers over a database and a Temporal."""
+    settings = Settings(storage=Storage(connection_string=SecretStr(url)))
+    pigeon = Pigeon()
+    gateway = services(settings, connections, skipper.client)
+    staff = workers(skipper.client, crew(settings, connections, {ChannelName.EMAIL: pigeon}))
+    async with AsyncExitStack() as stack:
+        for worker in staff:
+            await stack.enter_async_context(worker)
+        dispatching = asyncio.create_task(gateway.dispatcher.run())
+        try:
+            yield World(settings, gateway, skipper, pigeon)
+        finally:
+            dispatching.cancel()
