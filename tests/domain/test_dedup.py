@@ -18,6 +18,7 @@ from tests.domain.incidents import START, after, asked, policy, refused
 
 WINDOW = timedelta(minutes=15)
 MICROSECOND = timedelta(microseconds=1)
+severities = st.sampled_from(Severity)
 words = st.text("abcXYZäÉß0 ", min_size=1, max_size=4).filter(str.strip)
 
 
@@ -112,14 +113,9 @@ def test_the_same_delivery_is_told_by_its_id_or_else_by_episode_and_status() -> 
     assert delivery() is None
     assert delivery(delivery="1") == delivery(delivery="1", title="renamed") != delivery(delivery="2")
     assert delivery(starts_at=START) == delivery(starts_at=START, severity="P0")
-    different: tuple[dict[str, object], ...] = (
-        {},
-        {"status": "resolved"},
-        {"starts_at": after(1)},
-        {"external_id": "2"},
-        {"title": "other"},
-    )
-    assert len({delivery(**{"starts_at": START} | more) for more in different}) == len(different)
+    fresh: tuple[dict[str, object], ...]
+    fresh = ({}, {"status": "resolved"}, {"starts_at": after(1)}, {"external_id": "2"}, {"title": "other"})
+    assert len({delivery(**{"starts_at": START} | more) for more in fresh}) == len(fresh)
 
 
 def test_more_of_the_same_is_counted_and_only_a_worse_one_is_heard() -> None:
@@ -232,8 +228,8 @@ class Ingest(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @rule(severity=st.sampled_from(Severity), key=st.sampled_from("ab"), skew=st.sampled_from([-2, 0, 2]))
-    def fires(self, severity: Severity, key: str, skew: int) -> None:
+    @rule(severity=severities, key=st.sampled_from("ab"), skew=st.sampled_from([-2, 0, 2]), soon=st.booleans())
+    def fires(self, severity: Severity, key: str, skew: int, soon: bool) -> None:
         before = self.door.known
         one = firing(identity="down", severity=severity, external_id=key)
         received = self.door.takes(one, self.now + timedelta(seconds=skew))
@@ -246,23 +242,25 @@ class Ingest(RuleBasedStateMachine):
         if fresh:
             self.incident, self.shown = None, 0
         self.pending |= received.hear
+        self.is_told_and_shown(soon)
 
-    @rule(key=st.sampled_from("ab"))
-    def stops_firing(self, key: str) -> None:
+    @rule(key=st.sampled_from("ab"), soon=st.booleans())
+    def stops_firing(self, key: str, soon: bool) -> None:
         was_firing = self.door.known is not None and self.door.known.collecting and key in self.door.known.firing
         received = self.door.takes(resolved(identity="down", external_id=key), self.now)
         assert (received.incident is not None) == was_firing
         assert received.hear == (received.outcome is Outcome.RESOLVED)
         self.pending |= received.hear
+        self.is_told_and_shown(soon)
 
-    @rule(kind=st.sampled_from([CommandKind.RESOLVE, CommandKind.ACKNOWLEDGE, CommandKind.REOPEN]))
-    def is_asked(self, kind: CommandKind) -> None:
+    @rule(kind=st.sampled_from([CommandKind.RESOLVE, CommandKind.REOPEN]), soon=st.booleans())
+    def is_asked(self, kind: CommandKind, soon: bool) -> None:
         if self.incident is not None and not refused(self.incident, kind, self.now):
             self.incident = asked(self.incident, kind, self.now)
+            self.is_told_and_shown(soon)
 
-    @rule()
-    def is_told_and_shown(self) -> None:
-        if self.door.known is None:
+    def is_told_and_shown(self, soon: bool) -> None:
+        if self.door.known is None or not soon:
             return
         while self.pending or self.incident is None:
             self.pending = False
