@@ -275,7 +275,7 @@ def _refusals() -> Iterator[None]:
 
     try:
         yield
-    except (Failed, CannotStart, Refused) as no:
+    except (Failed, CannotStart, Refused, OSError) as no:
         print(f"error: {no}", file=sys.stderr)
         raise typer.Exit(1) from no
 

@@ -148,6 +148,7 @@ class Stack(Section):
     postgres_port: Port = Field(54329, description="The embedded PostgreSQL, on loopback.")
     temporal_port: Port | None = Field(None, description="The embedded Temporal; none = as in temporal-dev.yaml.")
     temporal_ui_port: Port | None = Field(None, description="Its Web UI; none = as in temporal-dev.yaml.")
+    temporal_metrics_port: Port | None = Field(None, description="Its metrics; none = as in temporal-dev.yaml.")
     mail_port: Port = Field(1025, description="The local mailbox that takes e-mail when no SMTP host is set.")
 
 

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from app.child import CannotStart, Child
 from app.config import Settings
 from app.mailbox import mailbox
@@ -52,6 +54,8 @@ class Plan:
             yield Port(temporal.port, "Temporal", f"{stack}__TEMPORAL_PORT", temporal.ip)
             if temporal.ui_port:
                 yield Port(temporal.ui_port, "Temporal's Web UI", f"{stack}__TEMPORAL_UI_PORT", temporal.ip)
+            if temporal.metrics_port:
+                yield Port(temporal.metrics_port, "Temporal's metrics", f"{stack}__TEMPORAL_METRICS_PORT", temporal.ip)
         if self.mail_port:
             yield Port(self.mail_port, "the local mailbox", f"{stack}__MAIL_PORT")
 
@@ -136,8 +140,8 @@ def located(settings: Settings) -> Settings:
         raise CannotStart("memory:// exists inside `llm-im up` only; set DATABASE_URL to a PostgreSQL server.")
     found: dict[str, object] = {}
     if settings.embedded_database:
-        storage = settings.storage.model_dump() | {"connection_string": _cluster(settings, home).url}
-        found["storage"] = type(settings.storage).model_validate(storage)
+        url = SecretStr(_cluster(settings, home).url)
+        found["storage"] = settings.storage.model_copy(update={"connection_string": url})
     if settings.embedded_temporal:
         address = _dev_server(settings, home).address
         found["temporal"] = settings.temporal.model_copy(update={"address": address})
@@ -160,7 +164,7 @@ def _cluster(settings: Settings, home: Path) -> Cluster:
 
 def _dev_server(settings: Settings, home: Path) -> DevServer:
     stack = settings.stack
-    description = Description.read().moved(stack.temporal_port, stack.temporal_ui_port)
+    description = Description.read().moved(stack.temporal_port, stack.temporal_ui_port, stack.temporal_metrics_port)
     named = description.model_copy(update={"namespace": settings.temporal.namespace})
     return DevServer(named, None if settings.storage.in_memory else home)
 

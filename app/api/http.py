@@ -37,7 +37,8 @@ class Api(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         schema = super().openapi()
-        schema["paths"].update(ingest.PATHS)
+        for path, item in ingest.PATHS.items():
+            schema["paths"].setdefault(path, {}).update(item)
         schema.setdefault("components", {})["securitySchemes"] = {
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             "bearer": {"type": "http", "scheme": "bearer"},

@@ -19,6 +19,7 @@ NO_NUL = "must not contain the character NUL"
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 SURROGATE = re.compile("[\ud800-\udfff]")
 EXPLAINED_BYTES = 262_144
+MOST_CONTAINERS = 500_000  # chosen: a quarter of a second to parse
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -40,19 +41,22 @@ def _too_large(max_bytes: int) -> TooLarge:
 
 
 def parse_json(raw: bytes) -> object:
-    """Strict JSON: finite numbers, whole Unicode characters, no NUL, at most 64 levels.
+    """Strict JSON: finite numbers, whole Unicode characters, no NUL, at most 64 levels and 500,000 containers.
 
     Raises: Invalid with the path of the offending value, or with line and column where there is none to name.
     """
     if not raw:
         raise Invalid.field("body", "must be JSON, but is empty")
+    openings = raw.count(b"[") + raw.count(b"{")
+    if openings > MOST_CONTAINERS:
+        raise Invalid.field("body", f"must not hold more than {MOST_CONTAINERS:,} objects and lists")
     try:
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError as wrong:
         raise _why_not(raw, wrong) from None
     if b"\\u0000" in raw and NUL.search(raw):
         raise _first_fault(raw) or Invalid.field("body", NO_NUL)
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST and _deeper_than(value, DEEPEST):
+    if openings > DEEPEST and _deeper_than(value, DEEPEST):
         raise Invalid.field("body", TOO_DEEP)
     return value
 

@@ -18,3 +18,13 @@ class Channel(Protocol):
         Raises: Undelivered, with a delay when trying again makes sense.
         """
         ...
+
+
+def plain(text: str) -> str:
+    """One line of printable characters: fit for a header, a terminal and a database, whoever wrote it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in encodable(text)).split())
+
+
+def encodable(text: str) -> str:
+    """The text with `?` for what UTF-8 cannot say."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,9 +1,11 @@
 """E-mail over SMTP: implicit TLS, STARTTLS or plain."""
 
 import asyncio
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.errors import MessageError
 from email.headerregistry import Address as MailAddress
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -12,14 +14,15 @@ from email.utils import localtime, parseaddr
 import aiosmtplib
 from pydantic import SecretStr
 
+from app.channels.base import encodable, plain
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
 from app.net.slots import Busy, Slots
 
 SOON = timedelta(seconds=5)
 BUSY = timedelta(seconds=1)
-LATER = timedelta(seconds=30)
-TITLE_SHOWN = 200
+LATER = timedelta(seconds=10)
+GOODBYE_SECS = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,27 +43,48 @@ class Email:
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """`reference` is the Message-ID. Raises: Undelivered."""
-        mail = letter(message, self.sender, to.email)
+        recipient = in_ascii(to.email)
+        mail = letter(message, self.sender, recipient)
         try:
-            async with self.slots.of(self.host), asyncio.timeout(self.deadline_secs):
-                await aiosmtplib.send(
-                    mail,
-                    recipients=[to.email],
-                    hostname=self.host,
-                    port=self.port,
-                    username=self.username,
-                    password=self.password.get_secret_value() if self.password else None,
-                    use_tls=self.tls == "implicit",
-                    start_tls=self.tls == "starttls",
-                    timeout=self.deadline_secs,
-                )
+            async with self.slots.of(self.host):
+                await self._hand_over(mail, recipient)
         except Busy as busy:
             raise Undelivered(str(busy), BUSY) from busy
         except aiosmtplib.SMTPException as refusal:
             raise undelivered(refusal) from refusal
         except (OSError, TimeoutError, ValueError) as failed:
-            raise Undelivered(f"{self.host}:{self.port}: {str(failed) or 'no answer in time'}", SOON) from failed
+            reason = plain(str(failed)) or f"no answer within {self.deadline_secs:g} s"
+            raise Undelivered(f"{self.host}:{self.port}: {reason}", SOON) from failed
         return Receipt(reference=mail["Message-ID"])
+
+    async def _hand_over(self, mail: EmailMessage, recipient: str) -> None:
+        """Returns once the server has said 250 to the text. What it does with the goodbye is of no matter."""
+        server = aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            username=self.username,
+            password=self.password.get_secret_value() if self.password else None,
+            use_tls=self.tls == "implicit",
+            start_tls=self.tls == "starttls",
+            timeout=self.deadline_secs,
+        )
+        try:
+            async with asyncio.timeout(self.deadline_secs):
+                await server.connect()
+                await server.send_message(mail, recipients=[recipient])
+            with contextlib.suppress(aiosmtplib.SMTPException):
+                await server.quit(timeout=GOODBYE_SECS)
+        finally:
+            server.close()
+
+
+def in_ascii(address: str) -> str:
+    """The mail address with its domain as DNS has it. Raises: Undelivered when it is none that ASCII can say."""
+    local, _, domain = address.rpartition("@")
+    try:
+        return MailAddress(addr_spec=f"{local}@{domain.encode('idna').decode()}").addr_spec
+    except (ValueError, IndexError, MessageError) as wrong:
+        raise Undelivered(f"{plain(address)!r} is no mail address that can be written to") from wrong
 
 
 def undelivered(refusal: aiosmtplib.SMTPException) -> Undelivered:
@@ -80,9 +104,10 @@ def letter(message: Message, sender: str, recipient: str) -> EmailMessage:
     name, address = parseaddr(sender)
     mail["From"] = MailAddress(name or "LLM Incident Manager", addr_spec=address)
     mail["To"] = MailAddress(addr_spec=recipient)
-    mail["Subject"] = f"[{message.severity}] {plain(message.title)[:TITLE_SHOWN]}"
+    mail["Subject"] = f"[{message.severity}] {plain(message.title)}"
     mail["Date"] = localtime()
-    mail["Message-ID"] = f"<{hashlib.sha256(message.key.encode()).hexdigest()[:40]}@{address.rpartition('@')[2]}>"
+    digest = hashlib.sha256(encodable(message.key).encode()).hexdigest()[:40]
+    mail["Message-ID"] = f"<{digest}@{address.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Incident-Id"] = message.incident_id
     mail["X-Escalation-Level"] = str(message.level)
@@ -107,12 +132,3 @@ def body(message: Message) -> str:
     if message.link:
         lines += [f"    or POST {message.link}/acknowledge"]
     return "\n".join(lines) + "\n"
-
-
-def plain(text: str) -> str:
-    """One line without control characters, fit for a header."""
-    return " ".join("".join(c if c.isprintable() else " " for c in encodable(text)).split())
-
-
-def encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

@@ -3,15 +3,19 @@
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
+import json
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
-import orjson
 from pydantic import SecretStr
 from standardwebhooks import Webhook as StandardWebhook
 
+from app.channels.base import plain
+from app.domain.errors import Invalid
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
 from app.net.http import Answer, Blocked, Http, Unanswered
@@ -37,26 +41,28 @@ class Webhook:
     async def send(self, message: Message, to: Address) -> Receipt:
         """Raises: Undelivered."""
         now = datetime.now(UTC)
-        content = orjson.dumps(payload(message, now))
+        content = json.dumps(payload(message, now), default=str)
         headers = {
             "content-type": "application/json",
-            "idempotency-key": message.key,
+            "idempotency-key": header(message.key),
             "webhook-id": message.notification_id,
             "webhook-timestamp": str(int(now.timestamp())),
         }
         if self.secrets:
             headers["webhook-signature"] = " ".join(
-                StandardWebhook(secret.get_secret_value()).sign(message.notification_id, now, content.decode())
+                StandardWebhook(secret.get_secret_value()).sign(message.notification_id, now, content)
                 for secret in self.secrets
             )
         try:
-            answer = await self.http.post(to.url, content, headers)
+            answer = await self.http.post(to.url, content.encode(), headers)
         except Busy as busy:
             raise Undelivered(str(busy), BUSY) from busy
         except Unanswered as nothing:
-            raise Undelivered(str(nothing), SOON) from nothing
+            raise Undelivered(plain(str(nothing)), SOON) from nothing
         except Blocked as blocked:
-            raise Undelivered(str(blocked), None if blocked.fixed else LATER) from blocked
+            raise Undelivered(plain(str(blocked)), LATER) from blocked
+        except Invalid as never:
+            raise Undelivered(plain(str(never))) from never
         if 200 <= answer.status < 300:
             return Receipt()
         raise refused(answer, now)
@@ -75,9 +81,14 @@ def payload(message: Message, at: datetime) -> dict[str, object]:
     }
 
 
+def header(key: str) -> str:
+    """The key as a header can say it: itself, unless a target's name goes beyond printable ASCII."""
+    return quote(key, safe=string.punctuation, errors="replace")
+
+
 def refused(answer: Answer, now: datetime) -> Undelivered:
     """What an answer other than 2xx means for the message."""
-    text = " ".join(answer.text.split())[:200]
+    text = plain(answer.text)[:200]
     if 300 <= answer.status < 400:
         return Undelivered(f"answered {answer.status}, a redirect, which is not followed: correct the address")
     said = f"answered {answer.status}{f': {text}' if text else ''}"
@@ -91,7 +102,7 @@ def asked_delay(value: str | None, now: datetime) -> timedelta | None:
     if value is None:
         return None
     try:
-        delay = timedelta(seconds=int(value)) if value.strip().isdigit() else parsedate_to_datetime(value) - now
-    except (ValueError, TypeError, OverflowError):
+        secs = float(value) if value.isdecimal() else (parsedate_to_datetime(value) - now).total_seconds()
+    except (ValueError, TypeError):
         return None
-    return min(max(delay, timedelta(seconds=1)), LONGEST)
+    return timedelta(seconds=min(max(secs, 1), LONGEST.total_seconds()))

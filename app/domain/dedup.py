@@ -10,6 +10,8 @@ from typing import NamedTuple
 from app.domain.alert import Alert, AlertStatus
 from app.domain.vocabulary import Severity, Status
 
+SOONEST = timedelta(microseconds=1)
+
 
 def _digest(parts: Iterable[str]) -> str:
     """SHA-256 over length-prefixed parts: ("ab", "c") and ("a", "bc") differ."""
@@ -122,22 +124,34 @@ def receive(
     if alert.status is AlertStatus.ACKNOWLEDGED:
         if known is None or not known.collecting:
             return Received(None, Outcome.IGNORED, hear=False)
-        return Received(known._replace(source_acknowledged_at=at, last_seen_at=at), Outcome.MERGED, hear=True)
+        seen = max(at, known.last_seen_at)
+        return Received(known._replace(source_acknowledged_at=at, last_seen_at=seen), Outcome.MERGED, hear=True)
     if known is None:
         return Received(_created(candidate, key, alert, at), Outcome.CREATED, hear=True)
+    return _fired(known, key, alert, at)
+
+
+def _fired(known: Known, key: str, alert: Alert, at: datetime) -> Received:
     raised = alert.severity.worse_than(known.severity)
     reopened = not known.collecting
+    fired_at = at
+    if reopened and known.resolved_at is not None:
+        fired_at = max(at, known.resolved_at + SOONEST)  # the workflow's clock may be ahead of the door's
     merged = known._replace(
         collecting=True,
         severity=alert.severity if raised else known.severity,
         alert_count=known.alert_count + 1,
         last_seen_at=max(at, known.last_seen_at),
-        last_firing_at=max(at, known.last_firing_at),
+        last_firing_at=max(fired_at, known.last_firing_at),
         flaps=known.flaps + reopened,
         source_resolved_at=None,
-        firing={**known.firing, key: alert.starts_at},
+        firing={**known.firing, key: _newest(known.firing.get(key), alert.starts_at)},
     )
     return Received(merged, Outcome.REOPENED if reopened else Outcome.MERGED, hear=raised or reopened)
+
+
+def _newest(*starts: datetime | None) -> datetime | None:
+    return max((start for start in starts if start is not None), default=None)
 
 
 def _reopens(known: Known, at: datetime, window: timedelta) -> bool:
@@ -166,5 +180,8 @@ def _resolved(known: Known | None, key: str, alert: Alert, at: datetime, auto_re
         return Received(None, Outcome.IGNORED, hear=False)
     firing = {other: start for other, start in known.firing.items() if other != key}
     over = not firing and auto_resolve
-    after = known._replace(firing=firing, last_seen_at=at, source_resolved_at=at if over else known.source_resolved_at)
+    after = known._replace(
+        firing=firing, last_seen_at=max(at, known.last_seen_at),
+        source_resolved_at=at if over else known.source_resolved_at,
+    )  # fmt: skip
     return Received(after, Outcome.RESOLVED if over else Outcome.MERGED, hear=over)

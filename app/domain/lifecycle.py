@@ -193,7 +193,7 @@ def _frozen(incident: Incident, until: datetime | None, now: datetime) -> Incide
     if not incident.status.open:
         raise InvalidTransition(incident.status, "paused", sorted(TRANSITIONS[incident.status]))
     left = incident.paused_left if incident.due_at is None else max(incident.due_at - now, timedelta(0))
-    return incident.with_(paused=True, paused_left=left, paused_until=until, due_at=None, acknowledge_expires_at=None)
+    return incident.with_(paused=True, paused_left=left, paused_until=until, due_at=None)
 
 
 def _resume(incident: Incident, command: Command, now: datetime) -> Change:

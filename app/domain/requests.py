@@ -3,23 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels
+from app.domain.decode import Instant
 from app.domain.dedup import Outcome
 from app.domain.incident import CommandKind
 from app.domain.record import Record
 from app.domain.representation import IncidentView
 from app.domain.vocabulary import Category, Environment, Severity, Status
 
-
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("needs a time zone, like 2026-11-23T08:00:00Z")
-    return moment
-
-
-Moment = Annotated[datetime, AfterValidator(_aware)]
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=TITLE_MAX, strip_whitespace=True)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -44,7 +37,7 @@ class Ask(Record):
     severity: Severity | None = None
     assignee: Name | None = None
     team: Name | None = None
-    until: Moment | None = None
+    until: Instant | None = None
     title: Title | None = None
     description: Text | None = None
     tags: Labels | None = None
@@ -64,8 +57,8 @@ class IncidentQuery(Record):
     assigned_to: Name | None = None
     assigned_team: Name | None = None
     tags: Labels = {}
-    start_date: Moment | None = None
-    end_date: Moment | None = None
+    start_date: Instant | None = None
+    end_date: Instant | None = None
     search: Annotated[str, StringConstraints(max_length=500)] | None = None
     active_only: bool = False
     sort: Literal["created_at", "updated_at", "severity", "status"] = "created_at"

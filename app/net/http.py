@@ -8,9 +8,10 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -23,17 +24,21 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-SHARED = ipaddress.ip_network("100.64.0.0/10")
-"""RFC 6598, which `ipaddress` calls neither private nor global."""
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""The only public part of IPv6 (RFC 4291 §2.4)."""
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 in its last 32 bits (RFC 6052)."""
+INWARD = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("168.63.129.16"))
+"""Global by their number, but a cloud's own: Oracle's metadata (RFC 6890's block) and Azure's host agent."""
 READ_AT_MOST = 65_536
+LOOK_UPS_AT_ONCE = 32
 
 
 class Blocked(Exception):
-    """The address must not be reached. `fixed`: it was written as an address, so that no DNS change can help."""
+    """The address must not be reached, or not now: what a name stands for may change."""
 
     def __init__(self, host: str, address: str) -> None:
-        self.fixed = host == address
-        where = host if self.fixed else f"{host} ({address})"
+        where = host if host == address else f"{host} ({address})"
         super().__init__(f"{where} is not a public address; net.allow_networks lists the private ones that may be used")
 
 
@@ -59,43 +64,83 @@ def allowed_networks(setting: Sequence[Network] | None, *, loopback: bool) -> tu
 
 def allowed(address: Address, networks: Iterable[Network]) -> bool:
     """Whether an address may be connected to: a public one, or one in `networks`."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if any(address in network for network in networks if network.version == address.version):
+    if isinstance(address, ipaddress.IPv6Address):
+        address = ipv4_within(address) or address
+    if any(address in network for network in networks):
         return True
-    return address.is_global and not address.is_multicast and (address.version == 6 or address not in SHARED)
+    if not address.is_global or address.is_multicast or any(address in network for network in INWARD):
+        return False
+    return address.version == 4 or address in UNICAST
+
+
+def ipv4_within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that packets end up at, for an IPv6 one that merely carries it (mapped, 6to4, NAT64)."""
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 def check_url(url: str, networks: Sequence[Network]) -> None:
     """Raises: Invalid when messages could never go there: no http(s), no host, a login in it, a forbidden address."""
     try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        _ = parts.port
-    except ValueError as wrong:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as wrong:
         raise Invalid.field("url", f"is no web address: {wrong}") from wrong
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not parts.host:
         raise Invalid.field("url", "must begin with http:// or https:// and name a host")
-    if parts.username is not None or parts.password is not None:
+    if parts.port is not None and not 0 < parts.port < 65_536:
+        raise Invalid.field("url", "must have a port between 1 and 65535")
+    if parts.userinfo:
         raise Invalid.field("url", "must not contain a user name or password")
-    literal = "127.0.0.1" if host == "localhost" or host.endswith(".localhost") else host
-    try:
-        address = ipaddress.ip_address(literal)
-    except ValueError:
-        return  # a name: checked when it is connected to
-    if not allowed(address, networks):
+    host = parts.raw_host.decode()
+    address = literal(host)
+    if address is not None and not allowed(address, networks):
         raise Invalid.field("url", str(Blocked(host, host)))
 
 
-async def resolved(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+def literal(host: str) -> Address | None:
+    """The address that a host is written as, in every spelling that `getaddrinfo` takes; None for a name."""
+    host = host.rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return ipaddress.IPv4Address("127.0.0.1")
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+class Names:
+    """Looks names up, each once at a time: a name server that hangs costs one thread, however many wait for it."""
+
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "names")
+        self.under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """Raises: OSError, or UnicodeError for what cannot be a name."""
+        key = (host, port)
+        if key not in self.under_way:
+            asked = asyncio.get_running_loop().run_in_executor(self.threads, addresses, host, port)
+            self.under_way[key] = asked
+            asked.add_done_callback(lambda done: (self.under_way.pop(key), done.cancelled() or done.exception()))
+        return await asyncio.shield(self.under_way[key])
+
+    def close(self) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+def addresses(host: str, port: int) -> list[str]:
+    return [str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class Guarded(httpcore.AsyncNetworkBackend):
     """Connects to what a name resolves to, if every address of it is allowed."""
 
-    def __init__(self, networks: Sequence[Network], resolve: Resolve = resolved) -> None:
+    def __init__(self, networks: Sequence[Network], resolve: Resolve) -> None:
         self.networks = networks
         self.resolve = resolve
         self.inner = httpcore.AnyIOBackend()
@@ -108,17 +153,19 @@ class Guarded(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """`timeout` is shared out evenly, so that a dead address leaves time for the next one."""
         try:
-            addresses = await self.resolve(host, port)
-        except OSError as unknown:
+            found = await self.resolve(host, port)
+        except (OSError, UnicodeError) as unknown:
             raise httpcore.ConnectError(f"{host} is unknown: {unknown}") from unknown
-        for address in addresses:
-            if not allowed(ipaddress.ip_address(address.partition("%")[0]), self.networks):
+        for address in found:
+            if not allowed(ipaddress.ip_address(address), self.networks):
                 raise Blocked(host, address)
         refusal: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in addresses:
+        for address in found:
+            share = timeout and timeout / len(found)
             try:
-                return await self.inner.connect_tcp(address, port, timeout, local_address, socket_options)
+                return await self.inner.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as refused:
                 refusal = refused
         raise refusal
@@ -130,10 +177,11 @@ class Guarded(httpcore.AsyncNetworkBackend):
 class Transport(httpx.AsyncHTTPTransport):
     """httpx's own, with the guard where it connects."""
 
-    def __init__(self, networks: Sequence[Network], resolve: Resolve = resolved) -> None:
-        super().__init__(verify=ssl.create_default_context(), trust_env=False)
+    def __init__(self, networks: Sequence[Network], resolve: Resolve) -> None:
+        trust = ssl.create_default_context()
+        super().__init__(verify=trust, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=trust,
             max_connections=200,
             max_keepalive_connections=20,
             keepalive_expiry=15,
@@ -144,15 +192,25 @@ class Transport(httpx.AsyncHTTPTransport):
 class Http:
     """`deadline_secs` bounds one request from the first packet to the last, whatever the receiver does."""
 
-    def __init__(self, networks: Sequence[Network], *, deadline_secs: float, resolve: Resolve = resolved) -> None:
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        *,
+        deadline_secs: float = 10,
+        resolve: Resolve | None = None,
+        slots: Slots | None = None,
+    ) -> None:
+        self.networks = networks
         self.deadline_secs = deadline_secs
-        self.slots = Slots()
+        self.slots = slots or Slots()
+        self.names = Names()
         self.client = httpx.AsyncClient(
-            transport=Transport(networks, resolve),
-            timeout=deadline_secs,
+            transport=Transport(networks, resolve or self.names),
+            timeout=httpx.Timeout(deadline_secs, connect=deadline_secs / 2),
             follow_redirects=False,
             trust_env=False,
-            headers={"user-agent": "llm-incident-manager"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            headers={"user-agent": "llm-incident-manager", "accept-encoding": "identity"},
         )
 
     async def __aenter__(self) -> "Http":
@@ -160,22 +218,35 @@ class Http:
 
     async def __aexit__(self, *_: object) -> None:
         await self.client.aclose()
+        self.names.close()
 
     async def post(self, url: str, content: bytes, headers: dict[str, str]) -> Answer:
-        """Raises: Unanswered, Blocked, slots.Busy."""
+        """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
+        check_url(url, self.networks)
+        request = self.client.build_request("POST", url, content=content, headers=headers)
         try:
-            async with self.slots.of(urlsplit(url).netloc), asyncio.timeout(self.deadline_secs):
-                return await self._post(url, content, headers)
+            async with self.slots.of(request.url.netloc.decode()):
+                until = asyncio.get_running_loop().time() + self.deadline_secs
+                async with asyncio.timeout_at(until):
+                    answer = await self.client.send(request, stream=True)
+                return Answer(answer.status_code, answer.headers, await beginning(answer, until))
         except TimeoutError as late:
             raise Unanswered(f"no answer within {self.deadline_secs:g} s") from late
         except httpx.HTTPError as failed:
             raise Unanswered(str(failed) or type(failed).__name__) from failed
 
-    async def _post(self, url: str, content: bytes, headers: dict[str, str]) -> Answer:
-        async with self.client.stream("POST", url, content=content, headers=headers) as sent:
-            body = b""
-            async for chunk in sent.aiter_bytes():
+
+async def beginning(answer: httpx.Response, until: float) -> str:
+    """What came of the body by then, as it was sent. Its end is not needed: the status has said what counts."""
+    body = b""
+    try:
+        async with asyncio.timeout_at(until):
+            async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) >= READ_AT_MOST:
                     break
-            return Answer(sent.status_code, sent.headers, body[:READ_AT_MOST].decode(errors="replace"))
+    except (TimeoutError, httpx.HTTPError):
+        pass
+    finally:
+        await answer.aclose()
+    return body[:READ_AT_MOST].decode(errors="replace")

@@ -45,7 +45,8 @@ class Dispatcher:
         wait = POLL_SECS
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.fresh.wait(), wait)
+                async with asyncio.timeout(wait):  # wait_for (3.11) loses a cancel that comes with the news
+                    await self.fresh.wait()
             self.fresh.clear()
             try:
                 wait = await self._drain()

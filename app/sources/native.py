@@ -7,7 +7,7 @@ from uuid import uuid4
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from app.domain.alert import Alert, AlertStatus, Labels
-from app.domain.decode import Instant, decode
+from app.domain.decode import Instant, decode, path_of
 from app.domain.errors import Invalid
 from app.domain.record import Record
 from app.domain.requests import Name, Title
@@ -104,7 +104,7 @@ def batch(obj: object) -> list[Alert | Invalid]:
     """
     if isinstance(obj, dict):
         if unknown := obj.keys() - {"alerts"}:
-            raise Invalid.field(min(unknown), "is not a field here; there are alerts")
+            raise Invalid.field(path_of([min(unknown)]), "is not a field here; there are alerts")
         obj = obj.get("alerts")
     if not isinstance(obj, list):
         raise Invalid.field("alerts", "must be a list of alerts")

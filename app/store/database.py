@@ -62,7 +62,8 @@ async def pool(url: str, size: int, command_timeout: float = 30) -> AsyncIterato
         yield made
     finally:
         try:
-            await asyncio.wait_for(made.close(), 5)
+            async with asyncio.timeout(5):
+                await made.close()
         except AWAY:
             made.terminate()
 

@@ -25,15 +25,16 @@ ROOT = Path(__file__).resolve().parents[2]
 NOBODY_THERE = "127.0.0.1:1"
 
 
-async def fresh_database(beside: str) -> str:
-    """The URL of a new, migrated database on the same server."""
+async def fresh_database(beside: str, *, migrated: bool = True) -> str:
+    """The URL of a new database on the same server."""
     server, name = beside.rsplit("/", 1)[0], f"db_{uuid4().hex}"
     connection = await asyncpg.connect(beside)
     try:
         await connection.execute(f"CREATE DATABASE {name}")
     finally:
         await connection.close()
-    await asyncio.to_thread(upgrade, f"{server}/{name}")
+    if migrated:
+        await asyncio.to_thread(upgrade, f"{server}/{name}")
     return f"{server}/{name}"
 
 
@@ -110,7 +111,7 @@ async def process(name: str, environment: dict[str, str], port: int, path: str |
 
 @pytest.fixture(scope="session")
 async def service(database_url: str) -> AsyncIterator[Service]:
-    url = await fresh_database(database_url)
+    url = await fresh_database(database_url, migrated=False)
     port, worker_port = free_port(), free_port()
     async with temporal() as address, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         environment = os.environ | {
@@ -118,5 +119,7 @@ async def service(database_url: str) -> AsyncIterator[Service]:
             "LLM_IM__SERVER__HTTP_PORT": str(port), "LLM_IM__SERVER__METRICS_PORT": "0",
             "LLM_IM__SERVER__WORKER_METRICS_PORT": str(worker_port), "LLM_IM_ENDPOINT": f"http://127.0.0.1:{port}",
         }  # fmt: skip
+        migrated = await command("migrate", environment=environment)
+        assert migrated.code == 0, migrated.complained
         async with process("worker", environment, worker_port), process("serve", environment, port, "/health/ready"):
             yield Service(f"http://127.0.0.1:{port}", environment, client)

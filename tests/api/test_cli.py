@@ -59,6 +59,17 @@ async def test_a_bad_setting_is_named_and_nothing_starts() -> None:
         assert "LLM_IM__SERVER__HTTP_PORT = 'eighty'" in ran.complained
 
 
+async def test_a_database_that_is_away_is_one_line() -> None:
+    environment = os.environ | {
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "TEMPORAL_ADDRESS": NOBODY_THERE,
+    }
+    for arguments in (["migrate"], ["key", "list"]):
+        ran = await command(*arguments, environment=environment)
+        assert ran.code == 1
+        assert len(ran.complained.splitlines()) == 1, ran.complained
+
+
 async def test_keys_are_made_listed_and_revoked(database_url: str) -> None:
     url = await fresh_database(database_url)
     port = free_port()
@@ -103,7 +114,7 @@ async def test_one_command_runs_everything_and_the_second_time_the_incident_is_s
         name: str(free_port())
         for name in (
             "SERVER__HTTP_PORT", "SERVER__METRICS_PORT", "SERVER__WORKER_METRICS_PORT", "STACK__POSTGRES_PORT",
-            "STACK__TEMPORAL_PORT", "STACK__TEMPORAL_UI_PORT", "STACK__MAIL_PORT",
+            "STACK__TEMPORAL_PORT", "STACK__TEMPORAL_UI_PORT", "STACK__TEMPORAL_METRICS_PORT", "STACK__MAIL_PORT",
         )
     }  # fmt: skip
     environment = os.environ | {f"LLM_IM__{name}": port for name, port in ports.items()}

@@ -159,6 +159,14 @@ def test_escalating_after_a_new_route_begins_with_its_first_level() -> None:
     assert (page.rung, page.number) == (0, 1)
 
 
+@pytest.mark.parametrize("between", [CommandKind(kind) for kind in ("acknowledge", "start", "pause", "escalate")])
+def test_an_escalation_goes_out_once_whatever_came_between_asking_and_asking_again(between: CommandKind) -> None:
+    incident, _ = worked(opened(policy()), START)
+    for kind in (CommandKind.ESCALATE, between, CommandKind.ESCALATE):
+        incident = asked(incident, kind)
+    assert [page.number for page in worked(incident, START)[1]] == [2]
+
+
 def test_there_is_nothing_to_escalate_to_after_the_last_level() -> None:
     incident = opened(policy())
     for minutes in (0, 5, 10):

@@ -35,7 +35,7 @@ TELLS = {
 }
 TAKES = {EventType.ACKNOWLEDGED, EventType.STATE_CHANGED, EventType.RESOLVED, EventType.CLOSED}
 GIVES_BACK = {EventType.UNACKNOWLEDGED, EventType.REOPENED}
-SAYS_SOMETHING_NEW = {CommandKind.COMMENT, CommandKind.EDIT}
+SAYS_SOMETHING_NEW = (CommandKind.COMMENT, CommandKind.EDIT)
 
 severities = st.sampled_from(Severity)
 durations = st.sampled_from([0, 0.000001, 1, 59.999999, 60, 300, 600, 3600, 86400]).map(lambda s: timedelta(seconds=s))
@@ -72,30 +72,37 @@ class Life(RuleBasedStateMachine):
     def time_passes(self, passes: timedelta) -> None:
         self.now += passes
 
+    @rule(kind=st.sampled_from(list(BECOMES)), at_level=st.none() | st.integers(0, 3))
+    def moves(self, kind: CommandKind, at_level: int | None) -> None:
+        self.asks(kind, at_level=at_level)
+
+    @rule(kind=st.sampled_from([CommandKind.PAUSE, CommandKind.SNOOZE, CommandKind.RESUME]), snoozed_for=durations)
+    def sleeps(self, kind: CommandKind, snoozed_for: timedelta) -> None:
+        self.asks(kind, until=self.now + snoozed_for)
+
     @rule(
-        kind=st.sampled_from(CommandKind),
-        at_level=st.none() | st.integers(0, 3),
+        kind=st.sampled_from([CommandKind.ASSIGN, CommandKind.SEVERITY, *SAYS_SOMETHING_NEW]),
         severity=severities,
         assignee=st.sampled_from(["alice", "bob", None]),
-        snoozed_for=durations,
     )
-    def asks(
-        self, kind: CommandKind, at_level: int | None, severity: Severity, assignee: str | None, snoozed_for: timedelta
-    ) -> None:
+    def says(self, kind: CommandKind, severity: Severity, assignee: str | None) -> None:
+        self.asks(kind, severity=severity, assignee=assignee, fields=("title",))
+
+    def asks(self, kind: CommandKind, **more: object) -> None:
         self.asked += 1
-        ask = command(
-            kind, f"c{self.asked}", at_level=at_level, severity=severity, assignee=assignee,
-            until=self.now + snoozed_for, fields=("title",),
-        )  # fmt: skip
+        ask = command(kind, f"c{self.asked}", **more)
         try:
             after, entries = lifecycle.apply(self.incident, ask, self.now)
         except Refused as refusal:
             self.refused(ask, refusal)
             return
         assert lifecycle.apply(after, ask, self.now) == (after, ())
+        if kind in BECOMES and ask.at_level is None:
+            assert after.status is BECOMES[kind]
+            assert not (after.paused and kind is CommandKind.ESCALATE)
         if kind not in SAYS_SOMETHING_NEW:
-            again, more = lifecycle.apply(after, ask.model_copy(update={"id": "again"}), self.now)
-            assert (beyond_memory(again), more) == (beyond_memory(after), ())
+            again, told = lifecycle.apply(after, ask.model_copy(update={"id": "again"}), self.now)
+            assert (beyond_memory(again), told) == (beyond_memory(after), ())
         assert entries or beyond_memory(after) == beyond_memory(self.incident)
         assert all(entry.command == ask.id and entry.actor == ALICE for entry in entries)
         self.becomes(after, entries)
@@ -214,6 +221,7 @@ class Life(RuleBasedStateMachine):
         waits = incident.status.waits_for_somebody and left
         assert (incident.due_at is not None) == (waits and not incident.paused)
         assert (incident.paused_left is not None) == (waits and incident.paused)
+        assert incident.paused_left is None or incident.paused_left >= timedelta(0)
 
     @invariant()
     def an_acknowledge_lapses_only_where_the_policy_says_so(self) -> None:

@@ -8,11 +8,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstrain
 
 from app.api.auth import Caller
 from app.api.rest.wire import Served, accepts, idempotency_key, read
-from app.domain.decode import decode
+from app.domain.decode import Instant, decode
 from app.domain.errors import Invalid
 from app.domain.incident import CommandKind
 from app.domain.representation import IncidentView, TimelineEvent
-from app.domain.requests import Ask, Moment, Name, Text
+from app.domain.requests import Ask, Name, Text
 from app.domain.vocabulary import Severity
 
 EXTRA = ("post_mortem_url", "playbook_used", "escalate_to")
@@ -78,7 +78,7 @@ class ChangeSeverity(Said):
 class Snooze(Said):
     """One of: a moment, seconds, minutes."""
 
-    until: Moment | None = None
+    until: Instant | None = None
     duration_secs: int | None = Field(None, gt=0, le=LONGEST_SNOOZE.total_seconds())
     minutes: int | None = Field(None, gt=0, le=LONGEST_SNOOZE.total_seconds() / 60)
 

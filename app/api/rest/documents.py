@@ -1,17 +1,19 @@
 """Configuration: one CRUD for every kind of document, its schemas from the domain."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Path, Request, Response, status
 from pydantic import BaseModel
 
 from app.api.auth import Caller
 from app.api.rest.wire import Served, accepts, read_json, reply
 from app.domain.errors import Invalid
+from app.domain.people import Slug
 from app.domain.requests import Document
 from app.service.documents import Documents
 
 ABSENT = 0  # the version of a document that must not exist yet
+Id = Annotated[Slug, Path()]
 READ_ONLY = ("version", "updated_at", "updated_by")
 
 
@@ -34,12 +36,12 @@ def router_of(kind: str, path: str) -> APIRouter:
         return tagged(created, status.HTTP_201_CREATED)
 
     @router.get("/{id}", name=f"get {kind}")
-    async def one(id: str, who: Caller, gateway: Served) -> Response:  # noqa: A002
+    async def one(id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A002
         """ETag is the version, for If-Match."""
         return tagged(await gateway.documents.get(who, kind, id))
 
     @router.put("/{id}", name=f"put {kind}", openapi_extra=accepts(shape))
-    async def put(request: Request, id: str, who: Caller, gateway: Served) -> Response:  # noqa: A002
+    async def put(request: Request, id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A002
         """Create or replace. With If-Match only the version it names is replaced; otherwise 409."""
         body = writable(await read_json(request))
         if body.setdefault("id", id) != id:
@@ -47,12 +49,12 @@ def router_of(kind: str, path: str) -> APIRouter:
         return tagged(await gateway.documents.put(who, kind, id, body, expected_version=expected(request)))
 
     @router.delete("/{id}", name=f"delete {kind}", status_code=status.HTTP_204_NO_CONTENT)
-    async def delete(id: str, who: Caller, gateway: Served) -> None:  # noqa: A002
+    async def delete(id: Id, who: Caller, gateway: Served) -> None:  # noqa: A002
         """409 while something refers to it."""
         await gateway.documents.delete(who, kind, id)
 
     @router.get("/{id}/versions", name=f"versions of {kind}")
-    async def versions(id: str, who: Caller, gateway: Served) -> list[dict[str, Any]]:  # noqa: A002
+    async def versions(id: Id, who: Caller, gateway: Served) -> list[dict[str, Any]]:  # noqa: A002
         return [shown(document) for document in await gateway.documents.versions(who, kind, id)]
 
     return router

@@ -130,6 +130,8 @@ def query_of(params: QueryParams) -> IncidentQuery:
         name = OTHER_NAMES.get(written.removesuffix("[]"), written.removesuffix("[]"))
         if name not in IncidentQuery.model_fields:
             raise Invalid.field(written, f"is not a filter; there are {', '.join(IncidentQuery.model_fields)}")
+        if "\0" in value:
+            raise Invalid.field(written, "must not contain the character NUL")
         if name in LISTS:
             asked.setdefault(name, []).extend(filter(None, value.split(",")))
         elif name == "tags":
@@ -140,6 +142,8 @@ def query_of(params: QueryParams) -> IncidentQuery:
             asked[name] = value.replace(" ", "+")  # an unescaped + of a time zone arrives as a blank
         else:
             asked[name] = "1" if (name, value) == ("page", "0") else value
+    if asked.get("sort") == "severity":
+        asked.setdefault("order", "asc")  # P0 first is what is meant
     return decode(IncidentQuery, asked)
 
 

@@ -10,7 +10,8 @@ from uuid import uuid4
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from app.api.auth import admitted, caller, token
 from app.api.rest.wire import inlined, read_json, reply, served
@@ -197,8 +198,16 @@ def documented(door: Door) -> dict[str, Any]:
     return {"post": operation}
 
 
+class Plain(Route):
+    """Leaves itself in the scope, as FastAPI's routes do, for the metrics."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self} if found else found
+
+
 ROUTES: list[BaseRoute] = [
-    Route(path, door.endpoint, methods=["POST"])
+    Plain(path, door.endpoint, methods=["POST"])
     for door, path in [
         *((door, prefix + door.path) for prefix in ("/api/v1", "/v1") for door in OURS),
         *((door, door.path) for door in VENDORS),

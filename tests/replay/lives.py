@@ -1,0 +1,102 @@
+"""Lives of incidents whose histories every later version of the workflow must be able to replay."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
+from app.domain.alert import AlertStatus
+from app.domain.incident import CommandKind
+from app.domain.notification import Undelivered
+from app.domain.timeline import EventType
+from app.domain.vocabulary import Severity, Status
+from tests.support.world import Story, World
+from workflows.incident import IncidentWorkflow
+
+LADDER = (["alice"], ["bob"], ["carol"])
+
+
+async def ends(story: Story) -> Story:
+    """Its problem stays away until the workflow is over."""
+    await story.settled()
+    await story.world.skipper.fast_forward(story.handle, timedelta(minutes=20))
+    await story.handle.result()
+    return story
+
+
+async def escalated_acknowledged_resolved(world: World) -> Story:
+    story = await world.opens(*LADDER)
+    assert await story.after(minutes=6) == ["alice", "bob"]
+    await story.acknowledge()
+    for kind in (CommandKind.COMMENT, CommandKind.START, CommandKind.RESOLVE):
+        await story.ask(kind)
+    return await ends(story)
+
+
+async def paused_resumed_snoozed(world: World) -> Story:
+    story = await world.opens(*LADDER)
+    assert await story.after(minutes=2) == ["alice"]
+    await story.ask(CommandKind.PAUSE)
+    assert await story.after(hours=1) == []
+    await story.ask(CommandKind.RESUME)
+    await story.ask(CommandKind.SNOOZE, until=datetime.now(UTC) + timedelta(hours=2))
+    assert await story.after(minutes=63) == ["bob"]
+    await story.ask(CommandKind.RESOLVE)
+    return await ends(story)
+
+
+async def flapped(world: World) -> Story:
+    story = await world.opens(*LADDER, policy={"acknowledge_timeout_secs": 600})
+    await story.acknowledge()
+    await story.ask(CommandKind.RESOLVE)
+    await story.fires_again()
+    await story.eventually(EventType.REOPENED)
+    await story.acknowledge()
+    assert await story.after(minutes=11) == ["alice"] * 3
+    await story.fires_again(status=AlertStatus.RESOLVED)
+    await story.becomes(Status.RESOLVED)
+    return await ends(story)
+
+
+async def routed_anew_by_a_raise(world: World) -> Story:
+    story = await world.opens(*LADDER, severity="P3")
+    worse = {"name": "worse", "priority": 20, "conditions": {"source": [story.alert.source], "severity": ["P0"]}}
+    levels = [{"targets": [{"type": "user", "id": "carol"}]}]
+    await world.gateway.documents.put(ME, "escalation-policies", f"{story.alert.source}-p0", worse | {"levels": levels})
+    await story.fires_again(severity=Severity.P0)
+    await story.eventually(EventType.ROUTED)
+    assert await story.told() == ["alice", "carol"]
+    await story.ask(CommandKind.RESOLVE)
+    return await ends(story)
+
+
+async def unreachable(world: World) -> Story:
+    await world.gateway.documents.put(ME, "users", "ghost", {"name": "Ghost"})
+    await world.hires("mute", "slow")
+    world.pigeon.troubles["user:mute"] = [Undelivered("no such mailbox")]
+    world.pigeon.troubles["user:slow"] = [Undelivered("down", timedelta(seconds=30))]
+    story = await world.opens(["ghost"], ["mute"], ["slow"], ["alice"])
+    await story.eventually(EventType.NOTIFICATION_FAILED)
+    assert await story.after(minutes=1) == ["slow"]
+    await story.ask(CommandKind.RESOLVE)
+    return await ends(story)
+
+
+async def cancelled_by_a_signal(world: World) -> Story:
+    await world.hires("flaky")
+    world.pigeon.troubles["user:flaky"] = [Undelivered("down", timedelta(seconds=30))]
+    story = await world.opens(["flaky"], ["bob"])
+    assert await story.told() == []
+    await story.handle.signal(IncidentWorkflow.acknowledge, "bob")
+    await story.becomes(Status.ACKNOWLEDGED)
+    await story.handle.signal(IncidentWorkflow.resolve, "bob")
+    await story.becomes(Status.RESOLVED)
+    return await ends(story)
+
+
+LIVES: dict[str, Callable[[World], Awaitable[Story]]] = {
+    life.__name__: life
+    for life in (
+        escalated_acknowledged_resolved, paused_resumed_snoozed, flapped, routed_anew_by_a_raise, unreachable,
+        cancelled_by_a_signal,
+    )
+}  # fmt: skip

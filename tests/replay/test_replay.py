@@ -1,0 +1,60 @@
+"""Every saved history, and every life as it is lived today, replays with the workflow of today."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from tests.replay import saved
+from tests.replay.lives import LIVES
+from tests.support.world import World
+from workers.sandbox import runner
+from workflows.incident import IncidentWorkflow, Life
+
+
+async def replays(history: WorkflowHistory, workflow: type = IncidentWorkflow) -> None:
+    """Raises: workflow.NondeterminismError when the workflow would not do again what it did."""
+    replayer = Replayer(workflows=[workflow], workflow_runner=runner(), data_converter=pydantic_data_converter)
+    await replayer.replay_workflow(history)
+
+
+@workflow.defn(name="incident", sandboxed=False)
+class Hesitant(IncidentWorkflow):
+    """The same life, with one more timer before it begins."""
+
+    @workflow.run
+    async def run(self, life: Life) -> None:
+        await workflow.sleep(timedelta(seconds=1))
+        await super().run(life)
+
+
+@pytest.mark.parametrize("name", saved.names())
+async def test_a_saved_history_replays(name: str) -> None:
+    await replays(saved.load(name))
+
+
+@pytest.mark.parametrize("name", LIVES)
+async def test_a_life_of_today_replays(world: World, name: str) -> None:
+    story = await LIVES[name](world)
+    await replays(await story.handle.fetch_history())
+
+
+@pytest.mark.parametrize("name", saved.names())
+async def test_another_sequence_of_commands_does_not(name: str) -> None:
+    with pytest.raises(workflow.NondeterminismError):
+        await replays(saved.load(name), Hesitant)
+
+
+@pytest.mark.parametrize("name", saved.names())
+def test_a_saved_history_names_no_machine(name: str) -> None:
+    text = (saved.HISTORIES / f"{name}.json").read_text()
+    assert not saved.PROCESS.search(text)
+    assert {event.get("identity") for event in json.loads(text)["events"]} <= {None, "process"}
+
+
+def test_every_life_is_saved() -> None:
+    assert set(saved.names()) >= set(LIVES)
