@@ -15,9 +15,8 @@ from activities.directory import Directory
 from activities.projection import Projection
 from activities.sending import Sending
 from activities.triage import Triage
+from app.channels import CHANNELS
 from app.channels.base import Channel
-from app.channels.email import Email
-from app.channels.webhook import Webhook
 from app.config import Settings, Temporal
 from app.domain.vocabulary import ChannelName
 from app.net.http import Http, Network, allowed_networks, check_url
@@ -128,16 +127,8 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
 async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Channel]]:
     """The ways to reach people that aren't switched off, ready to send."""
     said = settings.notifications
-    smtp, networks = said.smtp, reachable(settings)
-    mail = Email(
-        smtp.host or "127.0.0.1", smtp.port, smtp.sender, smtp.tls, smtp.username, smtp.password, smtp.timeout_secs
-    )
-    async with Http(networks, deadline_secs=said.webhook.timeout_secs) as http:
-        made: dict[ChannelName, Channel] = {
-            ChannelName.EMAIL: mail,
-            ChannelName.WEBHOOK: Webhook(http, said.webhook.secrets),
-        }
-        yield {name: channel for name, channel in made.items() if said.enabled(name)}
+    async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
+        yield {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
 
 
 def reachable(settings: Settings) -> tuple[Network, ...]:

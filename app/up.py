@@ -89,7 +89,7 @@ class Plan:
             return not worker_port or await listening(_reached(server.host), worker_port)
 
         migrate = self._program("migrate", once=True)
-        worker = self._program("worker", ready=worker_ready)
+        worker = self._program("worker", ready=worker_ready, grace=20.0)
         gateway = self._program("serve", "gateway", ready=gateway_ready)
         return [servers, [migrate], [worker, gateway]]
 

@@ -12,8 +12,8 @@ from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow
 
-GRACE = timedelta(seconds=10)
-"""What is under way may end before the worker does (a page takes no longer)."""
+GRACE = timedelta(seconds=15)
+"""What is under way may end before the worker does (a page takes 12 s at most)."""
 
 
 def local(crew: Crew) -> Sequence[Callable[..., Any]]:

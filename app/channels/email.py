@@ -10,13 +10,16 @@ from email.headerregistry import Address as MailAddress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import localtime, parseaddr
+from typing import Self
 
 import aiosmtplib
 from pydantic import SecretStr
 
 from app.channels.base import encodable, plain
+from app.config import Notifications
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
+from app.net.http import Http
 from app.net.slots import Busy, Slots
 
 SOON = timedelta(seconds=5)
@@ -40,6 +43,12 @@ class Email:
 
     class Address(Record):
         email: str
+
+    @classmethod
+    def configured(cls, said: Notifications, _: Http) -> Self:
+        smtp = said.smtp
+        host = smtp.host or "127.0.0.1"
+        return cls(host, smtp.port, smtp.sender, smtp.tls, smtp.username, smtp.password, smtp.timeout_secs)
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """`reference` is the Message-ID. Raises: Undelivered."""

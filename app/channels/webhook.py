@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Self
 from urllib.parse import quote
 
 from pydantic import SecretStr
 from standardwebhooks import Webhook as StandardWebhook
 
 from app.channels.base import plain
+from app.config import Notifications
 from app.domain.errors import Invalid
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
@@ -37,6 +39,10 @@ class Webhook:
 
     class Address(Record):
         url: str
+
+    @classmethod
+    def configured(cls, said: Notifications, http: Http) -> Self:
+        return cls(http, said.webhook.secrets)
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """Raises: Undelivered."""

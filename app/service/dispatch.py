@@ -81,24 +81,24 @@ class Dispatcher:
         self.acquainted = True
 
     async def _tell_all(self, due: Sequence[Due]) -> set[str]:
-        answers = await asyncio.gather(*(self._tell(one) for one in due))
-        return {one.incident_id for one, told in zip(due, answers, strict=True) if told}
-
-    async def _tell(self, due: Due) -> bool:
-        """Starts the incident's workflow, or has the running one look again. Twice is once."""
-        try:
-            if due.fresh:
-                try:
-                    await self._start(due)
-                except WorkflowAlreadyStartedError:
-                    await self._start(due, signal=True)
-            else:
-                await self._start(due, signal=True)
-        except AWAY_FROM_TEMPORAL as away:
-            log.warning("incident %s is not with Temporal yet: %s", due.incident_id, away)
+        answers = await asyncio.gather(*(self._tell(one) for one in due), return_exceptions=True)
+        told = {one.incident_id for one, answer in zip(due, answers, strict=True) if answer is None}
+        for failure in answers:
+            if failure is not None and not isinstance(failure, AWAY_FROM_TEMPORAL):
+                raise failure
+        if len(told) < len(due):
+            why = next(answer for answer in answers if answer is not None)
+            log.warning("%d incidents are not with Temporal yet: %s", len(due) - len(told), why)
             self.acquainted = False
-            return False
-        return True
+        return told
+
+    async def _tell(self, due: Due) -> None:
+        """Starts the incident's workflow, or has the running one look again. Twice is once."""
+        if due.fresh:
+            with suppress(WorkflowAlreadyStartedError):
+                await self._start(due)
+                return
+        await self._start(due, signal=True)
 
     async def _start(self, due: Due, *, signal: bool = False) -> None:
         """A running workflow is signalled, or (without `signal`) an error; one that has ended runs again."""

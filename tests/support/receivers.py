@@ -5,7 +5,6 @@ import contextlib
 import email
 import email.policy
 import ssl
-import subprocess
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import h11
+import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 T = TypeVar("T")
@@ -233,7 +233,7 @@ async def mail_receiver(
 
 @dataclass(frozen=True)
 class Certificate:
-    """Self-signed; who trusts `path` trusts it. `context` is for servers that show it."""
+    """Of an authority of its own; who trusts the one at `path` trusts it. `context` is for servers that show it."""
 
     path: Path
     context: ssl.SSLContext
@@ -241,14 +241,9 @@ class Certificate:
     @classmethod
     def made(cls, folder: Path, *names: str) -> "Certificate":
         """For 127.0.0.1, localhost and further names."""
-        path, key = folder / "certificate.pem", folder / "key.pem"
-        known_as = ",".join(["IP:127.0.0.1", "DNS:localhost", *(f"DNS:{name}" for name in names)])
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-days", "2", "-subj", "/CN=localhost", "-addext", f"subjectAltName={known_as}",
-             "-keyout", str(key), "-out", str(path)],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        path = folder / "authority.pem"
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(path))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path, key)
+        authority.issue_cert("127.0.0.1", "localhost", *names).configure_cert(context)
         return cls(path, context)
