@@ -161,7 +161,8 @@ async def answering(host: str, port: int, path: str) -> bool:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
+                name = f"[{host}]" if ":" in host else host
+                writer.write(f"GET {path} HTTP/1.0\r\nHost: {name}:{port}\r\n\r\n".encode())
                 return (await reader.readline()).split()[1:2] == [b"200"]
             finally:
                 writer.close()

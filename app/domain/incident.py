@@ -42,7 +42,8 @@ class Command(Record):
     """One request to an incident. `id` makes asking twice harmless; texts stay in PostgreSQL under it.
 
     `at_level` is the level the asker saw when escalating: asked again after the level has gone out, it
-    changes nothing. `until` ends a snooze. `fields` names what an edit changes.
+    changes nothing. `until` ends a snooze. `fields` names what an edit or an assign
+    changes.
     """
 
     id: str

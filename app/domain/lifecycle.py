@@ -154,10 +154,12 @@ def _escalate(incident: Incident, command: Command, now: datetime) -> Change:
 
 
 def _assign(incident: Incident, command: Command, now: datetime) -> Change:
-    if (command.assignee, command.team) == (incident.assigned_to, incident.assigned_team):
+    person = command.assignee if "assignee" in command.fields else incident.assigned_to
+    team = command.team if "team" in command.fields else incident.assigned_team
+    if (person, team) == (incident.assigned_to, incident.assigned_team):
         return incident, ()
-    assigned = incident.with_(assigned_to=command.assignee, assigned_team=command.team)
-    return _tell(assigned, command, now, EventType.ASSIGNED, assigned_to=command.assignee, assigned_team=command.team)
+    assigned = incident.with_(assigned_to=person, assigned_team=team)
+    return _tell(assigned, command, now, EventType.ASSIGNED, assigned_to=person, assigned_team=team)
 
 
 def _comment(incident: Incident, command: Command, now: datetime) -> Change:

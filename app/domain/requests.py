@@ -38,6 +38,7 @@ class Ask(Record):
     assignee: Name | None = None
     team: Name | None = None
     until: Instant | None = None
+    for_secs: float | None = None
     title: Title | None = None
     description: Text | None = None
     tags: Labels | None = None

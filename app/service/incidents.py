@@ -24,6 +24,7 @@ from workflows import names, options
 from workflows.incident import IncidentWorkflow, Life
 
 ANSWER_WITHIN = timedelta(seconds=5)
+CHANGEABLE = ("title", "description", "tags", "assignee", "team")
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ class Incidents:
         actor = Actor(name=ask.actor if ask.actor and who.name == "local" else who.name, type=who.actor_type)
         command = Command(
             id=_command_id(incident_id, who, ask), kind=ask.kind, actor=actor, at_level=ask.at_level,
-            severity=ask.severity, assignee=ask.assignee, team=ask.team, until=ask.until,
-            fields=tuple(name for name in ("title", "description", "tags") if getattr(ask, name) is not None),
+            severity=ask.severity, assignee=ask.assignee, team=ask.team, until=_until(ask, datetime.now(UTC)),
+            fields=tuple(name for name in CHANGEABLE if name in ask.model_fields_set),
         )  # fmt: skip
-        words = ask.model_dump(mode="json", exclude={"key"})
+        words = ask.model_dump(mode="json", exclude={"key"}, exclude_unset=True)
         async with answering():
             await self.store.get(incident_id)
             kept = await self.store.remember(command.id, incident_id, words, datetime.now(UTC))
@@ -136,6 +137,10 @@ def _command_id(incident_id: str, who: Principal, ask: Ask) -> str:
     if ask.key is None:
         return str(uuid.uuid4())
     return hashlib.sha256("\n".join((incident_id, who.name, ask.key)).encode()).hexdigest()
+
+
+def _until(ask: Ask, now: datetime) -> datetime | None:
+    return now + timedelta(seconds=ask.for_secs) if ask.for_secs is not None else ask.until
 
 
 def _away() -> Unavailable:

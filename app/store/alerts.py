@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from app.domain.alert import Alert, AlertStatus, ChangeEvent
 from app.domain.dedup import Known, Outcome, alert_key, delivery_id, fingerprint, receive
+from app.domain.errors import NotFound
 from app.domain.representation import AlertView
 from app.domain.requests import Ingested
 from app.domain.vocabulary import Severity, Status
@@ -216,16 +217,18 @@ class AlertStore:
             await connection.copy_records_to_table("outbox", records=due, columns=("rank", "incident_id"))
 
     async def of_incident(self, incident_id: UUID, limit: int, offset: int) -> tuple[list[AlertView], int]:
-        """The incident's alerts, newest first, and how many there are."""
+        """The incident's alerts, newest first, and how many there are. Raises: NotFound."""
         found = await self.pool.fetch(OF_INCIDENT, incident_id, limit, offset)
-        if not found and offset:
+        if not found:
             total = await self.pool.fetchval("SELECT count(*) FROM alerts WHERE incident_id = $1", incident_id)
+            if not total:  # an incident has one alert at least
+                raise NotFound("incident", str(incident_id))
             return [], total
         views = [
             AlertView.model_validate(dict(row.items()) | {"id": str(row["id"]), "incident_id": str(row["incident_id"])})
             for row in found
         ]
-        return views, found[0]["total"] if found else 0
+        return views, found[0]["total"]
 
     async def record_change(self, change: ChangeEvent, at: datetime) -> None:
         await self.pool.execute(

@@ -19,7 +19,7 @@ from app.domain.incident import Heard, Incident
 from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
 from app.domain.timeline import Actor, Entry
-from app.domain.vocabulary import Status
+from app.domain.vocabulary import Severity, Status
 from app.store.database import Connection, Pool
 from app.store.tables import SEARCHED, IncidentRow
 
@@ -303,6 +303,7 @@ def _position(query: IncidentQuery) -> tuple[object, UUID]:
         sort, key, id_ = orjson.loads(base64.urlsafe_b64decode(padded))
         if sort != query.sort:
             raise Invalid.field("cursor", f"belongs to a list sorted by {sort}, not {query.sort}")
-        return datetime.fromisoformat(key) if sort.endswith("_at") else str(key), UUID(id_)
+        kinds = {"severity": Severity, "status": Status}
+        return kinds[sort](key) if sort in kinds else datetime.fromisoformat(key), UUID(id_)
     except (ValueError, TypeError, binascii.Error):
         raise Invalid.field("cursor", "is not one that an earlier page gave") from None

@@ -51,7 +51,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
     @app.get("/broken")
     async def broken() -> None:
-        raise RuntimeError("the secret is 42")
+        raise RuntimeError("the secret is 42aa42")
 
     @app.get("/raised/{at}")
     async def raised(at: int) -> None:
@@ -125,12 +125,12 @@ async def test_a_bug_is_logged_and_not_shown(client: httpx.AsyncClient, caplog: 
     with caplog.at_level(logging.ERROR):
         answer = await client.get("/broken")
     error = said(answer, 500, "INTERNAL_ERROR")
-    assert "42" not in answer.text
+    assert "42aa42" not in answer.text
     assert error["details"] is None
     [record] = [record for record in caplog.records if record.name == "app.api.errors"]
     assert record.getMessage() == "GET /broken failed"
     assert record.exc_info is not None
-    assert "42" in str(record.exc_info[1])
+    assert "42aa42" in str(record.exc_info[1])
 
 
 async def test_any_string_can_be_answered(client: httpx.AsyncClient) -> None:

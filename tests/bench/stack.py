@@ -1,4 +1,4 @@
-"""A stack of its own for each group of figures: `llm-im up` with its default, durable settings in a temporary folder."""
+"""A stack for each group of figures: `llm-im up`, its default and durable settings, in a temporary folder."""
 
 import contextlib
 import os

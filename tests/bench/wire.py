@@ -1,12 +1,14 @@
 """The load: HTTP/1.1 over keep-alive connections, requests encoded beforehand, as little CPU as Python allows."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import httptools
+import orjson
 
 HOST = "127.0.0.1"
 
@@ -34,7 +36,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 class Connection(asyncio.Protocol):
-    """One request after the other, until there are no more. An answer is right when it is a 2xx with `expected` in it."""
+    """One request after the other, until there are no more. A right answer is a 2xx with `expected` in it."""
 
     def __init__(self, requests: Iterator[bytes], expected: bytes, tally: Tally) -> None:
         self.requests = requests
@@ -92,6 +94,20 @@ async def closed_loop(
     await _through(port, until_then(), expected, connections, tally)
     tally.seconds = time.perf_counter() - began
     return tally
+
+
+async def ask(port: int, asked: bytes) -> Any:
+    """The JSON of the answer, on a connection of its own. Raises: AssertionError when it is no 2xx."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        writer.write(asked)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        body = await reader.readexactly(int(length[1]) if length else 0)
+        assert head.split()[1].startswith(b"2"), (head, body)
+        return orjson.loads(body)
+    finally:
+        writer.close()
 
 
 async def each(port: int, requests: Iterator[bytes], expected: bytes, *, connections: int) -> Tally:

@@ -86,7 +86,7 @@ class Life(RuleBasedStateMachine):
         assignee=st.sampled_from(["alice", "bob", None]),
     )
     def says(self, kind: CommandKind, severity: Severity, assignee: str | None) -> None:
-        self.asks(kind, severity=severity, assignee=assignee, fields=("title",))
+        self.asks(kind, severity=severity, assignee=assignee, fields=("title", "assignee"))
 
     def asks(self, kind: CommandKind, **more: object) -> None:
         self.asked += 1

@@ -1,5 +1,6 @@
 """Lives of incidents whose histories every later version of the workflow must be able to replay."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +22,18 @@ async def ends(story: Story) -> Story:
     await story.world.skipper.fast_forward(story.handle, timedelta(minutes=20))
     await story.handle.result()
     return story
+
+
+async def run_id(story: Story) -> str | None:
+    return (await story.handle.describe()).run_id
+
+
+async def talked_into_a_new_run(story: Story) -> None:
+    """Comments until the history is full."""
+    before = await run_id(story)
+    async with asyncio.timeout(30):
+        while await run_id(story) == before:
+            await story.ask(CommandKind.COMMENT, reason="still looking")
 
 
 async def escalated_acknowledged_resolved(world: World) -> Story:
@@ -93,10 +106,23 @@ async def cancelled_by_a_signal(world: World) -> Story:
     return await ends(story)
 
 
-LIVES: dict[str, Callable[[World], Awaitable[Story]]] = {
+async def handed_over(world: World) -> Story:
+    """With a page on its way; on a Temporal that suggests a new run early."""
+    world.pigeon.troubles["user:flaky"] = [Undelivered("down", timedelta(minutes=1)) for _ in range(2)]
+    story = await world.opens(["flaky"], ["bob"])
+    assert await story.told() == []
+    await talked_into_a_new_run(story)
+    assert await story.after(minutes=4) == ["flaky"]
+    await story.ask(CommandKind.RESOLVE)
+    return await ends(story)
+
+
+Lives = dict[str, Callable[[World], Awaitable[Story]]]
+LIVES: Lives = {
     life.__name__: life
     for life in (
         escalated_acknowledged_resolved, paused_resumed_snoozed, flapped, routed_anew_by_a_raise, unreachable,
         cancelled_by_a_signal,
     )
 }  # fmt: skip
+LONG_LIVES: Lives = {"handed_over": handed_over}

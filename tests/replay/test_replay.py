@@ -10,7 +10,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tests.replay import saved
-from tests.replay.lives import LIVES
+from tests.replay.lives import LIVES, LONG_LIVES
 from tests.support.world import World
 from workers.sandbox import runner
 from workflows.incident import IncidentWorkflow, Life
@@ -37,24 +37,33 @@ async def test_a_saved_history_replays(name: str) -> None:
     await replays(saved.load(name))
 
 
-@pytest.mark.parametrize("name", LIVES)
-async def test_a_life_of_today_replays(world: World, name: str) -> None:
-    story = await LIVES[name](world)
-    await replays(await story.handle.fetch_history())
-
-
 @pytest.mark.parametrize("name", saved.names())
 async def test_another_sequence_of_commands_does_not(name: str) -> None:
     with pytest.raises(workflow.NondeterminismError):
         await replays(saved.load(name), Hesitant)
 
 
+@pytest.mark.parametrize("life", LIVES)
+async def test_a_life_of_today_replays(world: World, life: str) -> None:
+    for run in await saved.runs(await LIVES[life](world)):
+        await replays(run)
+
+
+@pytest.mark.parametrize("life", LONG_LIVES)
+async def test_a_life_in_several_runs_replays(hasty: World, life: str) -> None:
+    runs = await saved.runs(await LONG_LIVES[life](hasty))
+    assert len(runs) > 1
+    for run in runs:
+        await replays(run)
+
+
 @pytest.mark.parametrize("name", saved.names())
 def test_a_saved_history_names_no_machine(name: str) -> None:
     text = (saved.HISTORIES / f"{name}.json").read_text()
     assert not saved.PROCESS.search(text)
+    assert "site-packages" not in text
     assert {event.get("identity") for event in json.loads(text)["events"]} <= {None, "process"}
 
 
 def test_every_life_is_saved() -> None:
-    assert set(saved.names()) >= set(LIVES)
+    assert {name.rpartition("-")[0] for name in saved.names()} == {*LIVES, *LONG_LIVES}

@@ -1,6 +1,6 @@
 """What may be asked of an incident: one route per command, each with the bodies older clients send."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Request, status
@@ -89,9 +89,10 @@ class Snooze(Said):
         return self
 
     def ask(self, kind: CommandKind, key: str | None, **more: object) -> Ask:
-        wait = timedelta(seconds=self.duration_secs or 0, minutes=self.minutes or 0)
         plain = Said(actor=self.actor, reason=self.reason)
-        return plain.ask(kind, key, until=self.until or datetime.now(UTC) + wait)
+        if self.until is not None:
+            return plain.ask(kind, key, until=self.until)
+        return plain.ask(kind, key, for_secs=self.duration_secs or (self.minutes or 0) * 60)
 
 
 SHAPES: dict[CommandKind, type[Said]] = {
@@ -140,17 +141,9 @@ async def escalate(request: Request, incident_id: str, who: Caller, gateway: Ser
 @router.post("/assign", openapi_extra=accepts(Assign))
 async def assign(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     said = await read(request, Assign)
-    now = await gateway.incidents.get(who, incident_id)
-    given = said.model_fields_set
+    given = {name: getattr(said, name) for name in ("assignee", "team") if name in said.model_fields_set}
     return await gateway.incidents.ask(
-        who,
-        incident_id,
-        said.ask(
-            CommandKind.ASSIGN,
-            idempotency_key(request),
-            assignee=said.assignee if "assignee" in given else now.assigned_to,
-            team=said.team if "team" in given else now.assigned_team,
-        ),
+        who, incident_id, said.ask(CommandKind.ASSIGN, idempotency_key(request), **given)
     )
 
 

@@ -113,12 +113,13 @@ class Change(BaseModel):
             yield ask(CommandKind.UNACKNOWLEDGE if undo else COMMAND_TO[wanted])
         if self.severity is not None:
             yield ask(CommandKind.SEVERITY, severity=self.severity)
-        if given & {"assigned_to", "assigned_team", "assignees"}:
-            person = self.assigned_to if "assigned_to" in given else now.assigned_to
-            if self.assignees is not None:
-                person = next(iter(self.assignees), None)
-            team = self.assigned_team if "assigned_team" in given else now.assigned_team
-            yield ask(CommandKind.ASSIGN, assignee=person, team=team)
+        people = {}
+        if "assigned_to" in given or self.assignees is not None:
+            people["assignee"] = next(iter(self.assignees), None) if self.assignees is not None else self.assigned_to
+        if "assigned_team" in given:
+            people["team"] = self.assigned_team
+        if people:
+            yield ask(CommandKind.ASSIGN, **people)
         if edits := self.model_dump(include={"title", "description", "tags"}, exclude_none=True):
             yield ask(CommandKind.EDIT, **edits)
 

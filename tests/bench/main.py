@@ -1,0 +1,52 @@
+"""`make bench`: what this machine reaches, everything on its own cores. Under 5 minutes; `--quick` under one."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from signal import SIGTERM
+
+import uvloop
+
+from tests.bench import ingest, paging, report, standing
+from tests.bench.stack import fresh
+
+GROUPS = ("idle", "drain", "ingest")
+
+
+async def figures(groups: Sequence[str], quick: bool) -> AsyncIterator[report.Figure]:
+    """Each group on a stack of its own: the storms leave workflows behind that run for minutes."""
+    if "idle" in groups:
+        async with fresh() as stack:
+            yield await standing.memory(stack)
+            yield await paging.latency(stack, 3 if quick else 20)
+            yield await standing.killed(stack)
+    if "drain" in groups:
+        yield await paging.drain(150 if quick else 1000)
+    if "ingest" in groups:
+        async for figure in ingest.figures(1 if quick else 8):
+            yield figure
+
+
+async def bench(groups: Sequence[str], quick: bool) -> None:
+    machine = report.machine()
+    print(machine)
+    done = [report.tell(figure) async for figure in figures(groups, quick)]
+    print(f"\n{report.table(done, machine)}")
+
+
+async def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("groups", nargs="*", metavar="GROUP", help=f"only these of {', '.join(GROUPS)}")
+    asked.add_argument("--quick", action="store_true", help="a smoke test: the figures mean little")
+    given = asked.parse_args()
+    task = asyncio.create_task(bench(given.groups or GROUPS, given.quick))
+    asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
+    sys.exit()
