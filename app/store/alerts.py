@@ -1,6 +1,6 @@
 """Accepting alerts: one transaction makes them, their incidents and the outbox durable together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -57,17 +57,40 @@ FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::int[], $5::timestamptz[], $6
 WHERE incidents.id = u.id
 """
 
-INCIDENT_COLUMNS = (
-    "id", "fingerprint", "collecting", "source", "external_id", "title", "description", "impact", "category",
-    "incident_type", "environment", "resource", "affected_services", "tags", "runbook_url", "created_at",
-    "reported_severity", "alert_count", "flap_count", "last_seen_at", "last_firing_at", "source_resolved_at",
-    "source_acknowledged_at", "severity", "updated_at", "assigned_to",
-)  # fmt: skip
-ALERT_COLUMNS = (
-    "incident_id", "id", "delivery", "alert_key", "firing", "deduplicated", "status", "severity", "source",
-    "external_id", "title", "description", "labels", "annotations", "affected_services", "runbook_url",
-    "starts_at", "ends_at", "received_at",
-)  # fmt: skip
+INCIDENT = {
+    "id": "uuid", "fingerprint": "text", "collecting": "bool", "source": "text", "external_id": "text",
+    "title": "text", "description": "text", "impact": "text", "category": "text", "incident_type": "text",
+    "environment": "text", "resource": "jsonb", "affected_services": "text[]", "tags": "jsonb", "runbook_url": "text",
+    "created_at": "timestamptz", "reported_severity": "text", "alert_count": "int", "flap_count": "int",
+    "last_seen_at": "timestamptz", "last_firing_at": "timestamptz", "source_resolved_at": "timestamptz",
+    "source_acknowledged_at": "timestamptz", "severity": "text", "updated_at": "timestamptz", "assigned_to": "text",
+}  # fmt: skip
+ALERT = {
+    "incident_id": "uuid", "id": "uuid", "delivery": "text", "alert_key": "text", "firing": "bool",
+    "deduplicated": "bool", "status": "text", "severity": "text", "source": "text", "external_id": "text",
+    "title": "text", "description": "text", "labels": "jsonb", "annotations": "jsonb", "affected_services": "text[]",
+    "runbook_url": "text", "starts_at": "timestamptz", "ends_at": "timestamptz", "received_at": "timestamptz",
+}  # fmt: skip
+OUTBOX = {"rank": "smallint", "incident_id": "uuid"}
+
+
+def _insert(table: str, columns: dict[str, str], first: int) -> str:
+    """An INSERT of any number of rows, each column an array of its own: $`first` and those after it."""
+    arrays, values = [], []
+    for number, (name, kind) in enumerate(columns.items(), first):
+        # Arrays of arrays cannot be of different lengths, nor be unnested by row.
+        several = kind == "text[]"
+        arrays.append(f"${number}::{'jsonb' if several else kind}[]")
+        values.append(f"ARRAY(SELECT jsonb_array_elements_text(u.{name}))" if several else f"u.{name}")
+    names = ", ".join(columns)
+    return f"INSERT INTO {table} ({names}) SELECT {', '.join(values)} FROM unnest({', '.join(arrays)}) AS u({names})"
+
+
+# One statement, as each one is a round trip, and while it lasts nobody else's alert is accepted.
+STORE = f"""
+WITH i AS ({_insert("incidents", INCIDENT, 1)}), a AS ({_insert("alerts", ALERT, 1 + len(INCIDENT))})
+{_insert("outbox", OUTBOX, 1 + len(INCIDENT) + len(ALERT))}
+"""
 
 OF_INCIDENT = """
 SELECT id, incident_id, external_id, source, status, severity, title, description, labels, annotations,
@@ -206,15 +229,12 @@ class AlertStore:
         if batch.changed:
             changes = (_change(batch.known[mark], batch.changed[mark]) for mark in sorted(batch.changed))
             await connection.execute(MERGE, *zip(*changes, strict=True))
-        if batch.new:
+        if batch.rows or batch.hear:
             incidents = [_incident(batch.known[mark], batch.new[mark]) for mark in sorted(batch.new)]
-            await connection.copy_records_to_table("incidents", records=incidents, columns=INCIDENT_COLUMNS)
-        if batch.rows:
             alerts = [_alert(row) for row in batch.rows]
-            await connection.copy_records_to_table("alerts", records=alerts, columns=ALERT_COLUMNS)
-        if batch.hear:
             due = [(severity.rank, UUID(incident_id)) for incident_id, severity in batch.hear.items()]
-            await connection.copy_records_to_table("outbox", records=due, columns=("rank", "incident_id"))
+            columns = (*_turned(incidents, INCIDENT), *_turned(alerts, ALERT), *_turned(due, OUTBOX))
+            await connection.execute(STORE, *columns)
 
     async def of_incident(self, incident_id: UUID, limit: int, offset: int) -> tuple[list[AlertView], int]:
         """The incident's alerts, newest first, and how many there are. Raises: NotFound."""
@@ -235,6 +255,11 @@ class AlertStore:
             "INSERT INTO changes (id, source, summary, at, details, links, received_at) VALUES ($1,$2,$3,$4,$5,$6,$7)",
             uuid7(), change.source, change.summary, change.at or at, change.details, list(change.links), at,
         )  # fmt: skip
+
+
+def _turned(rows: Sequence[tuple[object, ...]], columns: Collection[str]) -> Sequence[Sequence[object]]:
+    """Rows as columns."""
+    return list(zip(*rows, strict=True)) or [()] * len(columns)
 
 
 def _known(found: asyncpg.Record) -> Known:

@@ -46,6 +46,12 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     )
 
 
+async def _left_as_it_was(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Nobody here changes a session, so that undoing it would be one more round trip per use, for nothing."""
+    if connection.is_in_transaction():
+        await connection.reset()
+
+
 @asynccontextmanager
 async def pool(url: str, size: int, command_timeout: float = 30) -> AsyncIterator[Pool]:
     """A pool of at most `size` connections, opened when first needed: PostgreSQL may be away at start."""
@@ -54,6 +60,7 @@ async def pool(url: str, size: int, command_timeout: float = 30) -> AsyncIterato
         min_size=0,
         max_size=size,
         init=_prepare,
+        reset=_left_as_it_was,
         timeout=PATIENCE_SECS,
         command_timeout=command_timeout,
         server_settings={"timezone": "UTC", "application_name": "llm-incident-manager"},

@@ -1,27 +1,21 @@
 """Incidents as they are read, and the one way their workflows' decisions get into PostgreSQL."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import Select, func, literal_column, or_, select, text, tuple_
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
-from sqlalchemy.sql.elements import ColumnElement
 
-from app.domain.errors import Invalid, NotFound
+from app.domain.errors import NotFound
 from app.domain.incident import Heard, Incident
 from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
 from app.domain.timeline import Actor, Entry
-from app.domain.vocabulary import Severity, Status
+from app.domain.vocabulary import Status
+from app.store import search
 from app.store.database import Connection, Pool
-from app.store.tables import SEARCHED, IncidentRow
 
 SHOWN = """
 id, external_id, fingerprint, severity, status, category, incident_type, environment, title, description, impact,
@@ -162,15 +156,14 @@ class IncidentStore:
 
     async def search(self, query: IncidentQuery) -> IncidentPage:
         """One page of the incidents a query finds, and how many there are in all. Raises: Invalid (the cursor)."""
-        where = _conditions(query)
-        page, args = _rendered(_page(query, where))
-        count, count_args = _rendered(select(func.count()).select_from(IncidentRow).where(*where))
+        page, arguments = search.page(query, SHOWN)
+        count, filters = search.count(query)
         async with self.pool.acquire() as connection:
-            found = await connection.fetch(page, *args)
-            total = await connection.fetchval(count, *count_args)
+            found = await connection.fetch(page, *arguments)
+            total = await connection.fetchval(count, *filters)
         more = len(found) > query.page_size
         found = found[: query.page_size]
-        cursor = _cursor(query, found[-1]) if more else None
+        cursor = search.cursor(query, found[-1]) if more else None
         return IncidentPage(incidents=[view(row) for row in found], total_count=total, next_cursor=cursor)
 
 
@@ -234,76 +227,3 @@ def view(row: asyncpg.Record) -> IncidentView:
 
 def _seconds(since: datetime, until: datetime | None) -> float | None:
     return (until - since).total_seconds() if until is not None else None
-
-
-def _rendered(statement: Select[Any]) -> tuple[str, list[object]]:
-    """SQL with $1 … and its arguments, for asyncpg."""
-    compiled = statement.compile(dialect=ASYNCPG, compile_kwargs={"render_postcompile": True})
-    names = compiled.positiontup or []
-    return str(compiled), [compiled.params[name] for name in names]
-
-
-COLUMNS: Any = IncidentRow
-ASYNCPG: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
-SORTS = {
-    "created_at": COLUMNS.created_at,
-    "updated_at": COLUMNS.updated_at,
-    "severity": COLUMNS.severity,
-    "status": COLUMNS.status,
-}
-
-
-def _conditions(query: IncidentQuery) -> list[ColumnElement[bool]]:
-    where: list[ColumnElement[bool]] = []
-    for column in ("severity", "status", "category", "environment", "source"):
-        if values := getattr(query, column):
-            where.append(getattr(COLUMNS, column).in_([str(value) for value in values]))
-    if query.active_only:
-        where.append(text("status NOT IN ('RESOLVED', 'CLOSED')"))  # type: ignore[arg-type]
-    for column in ("assigned_to", "assigned_team"):
-        if (value := getattr(query, column)) is not None:
-            where.append(getattr(COLUMNS, column) == value)
-    if query.tags:
-        where.append(COLUMNS.tags.contains(query.tags))
-    if query.start_date is not None:
-        where.append(COLUMNS.created_at >= query.start_date)
-    if query.end_date is not None:
-        where.append(COLUMNS.created_at <= query.end_date)
-    if query.search and query.search.strip():
-        words = func.websearch_to_tsquery(text("'simple'::regconfig"), query.search)
-        pattern = "%" + query.search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-        where.append(or_(literal_column(SEARCHED).op("@@")(words), COLUMNS.title.ilike(pattern)))
-    return where
-
-
-def _page(query: IncidentQuery, where: list[ColumnElement[bool]]) -> Select[Any]:
-    order = SORTS[query.sort]
-    statement = select(text(SHOWN)).select_from(IncidentRow).where(*where)
-    if query.cursor is not None:
-        key, id_ = _position(query)
-        place = tuple_(order, COLUMNS.id)
-        there = tuple_(key, id_)
-        statement = statement.where(place > there if query.order == "asc" else place < there)
-    else:
-        statement = statement.offset((query.page - 1) * query.page_size)
-    direction = (order.asc(), COLUMNS.id.asc()) if query.order == "asc" else (order.desc(), COLUMNS.id.desc())
-    return statement.order_by(*direction).limit(query.page_size + 1)
-
-
-def _cursor(query: IncidentQuery, last: asyncpg.Record) -> str:
-    key = last[query.sort]
-    place = [query.sort, key.isoformat() if isinstance(key, datetime) else key, str(last["id"])]
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
-
-
-def _position(query: IncidentQuery) -> tuple[object, UUID]:
-    """The sort key and id after which a page begins. Raises: Invalid."""
-    try:
-        padded = (query.cursor or "") + "=" * (-len(query.cursor or "") % 4)
-        sort, key, id_ = orjson.loads(base64.urlsafe_b64decode(padded))
-        if sort != query.sort:
-            raise Invalid.field("cursor", f"belongs to a list sorted by {sort}, not {query.sort}")
-        kinds = {"severity": Severity, "status": Status}
-        return kinds[sort](key) if sort in kinds else datetime.fromisoformat(key), UUID(id_)
-    except (ValueError, TypeError, binascii.Error):
-        raise Invalid.field("cursor", "is not one that an earlier page gave") from None

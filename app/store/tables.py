@@ -13,7 +13,7 @@ from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Identity, Index, Int
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-SEARCHED = "to_tsvector('simple'::regconfig, (title || ' '::text) || description)"
+from app.store.search import SEARCHED
 
 
 def _json(default: str = "{}") -> Any:
