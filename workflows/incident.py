@@ -25,7 +25,7 @@ from workflows.pages import Pages
 
 
 class Life(Record):
-    """What a run is started with. `incident` and `outstanding` come from the run before, if there was one.
+    """What a run is started with. `incident` comes from the run before, if there was one.
 
     `reopens_for_secs`: how long a resolved incident waits for its problem to come back.
     """
@@ -34,7 +34,6 @@ class Life(Record):
     reopens_for_secs: float = 900
     give_up_after_secs: float = 3600
     incident: Incident | None = None
-    outstanding: tuple[Outgoing, ...] = ()
 
 
 @workflow.defn(name="incident")
@@ -61,9 +60,9 @@ class IncidentWorkflow:
                 self.stirred = False
                 await self.live()
             self.set_alarm()
-            if workflow.info().is_continue_as_new_suggested():
-                await self.go_on_in_a_new_run()
-            await workflow.wait_condition(lambda: self.stirred or self.over())
+            await workflow.wait_condition(lambda: self.stirred or self.over() or self.long_and_quiet())
+            if self.long_and_quiet():
+                workflow.continue_as_new(self.life.model_copy(update={"incident": self.incident}))
 
     @property
     def incident(self) -> Incident:
@@ -72,8 +71,7 @@ class IncidentWorkflow:
         return self.current
 
     async def begin(self) -> None:
-        """Loads the incident, as PostgreSQL or the run before knows it, and resumes what was under way."""
-        outstanding = self.life.outstanding
+        """Loads the incident as PostgreSQL knows it, unless the run before has handed it over."""
         if self.current is None:
             opened = await local(Triage.open, About(incident_id=self.life.incident_id))
             if opened.incident is not None:
@@ -86,8 +84,7 @@ class IncidentWorkflow:
                     )
                 )  # fmt: skip
             self.take(lifecycle.hear(self.incident, opened.heard, workflow.now()))
-            outstanding = opened.outstanding
-        self.pages.send(outstanding)
+            self.pages.send(opened.outstanding)
 
     async def live(self) -> None:
         """Whatever is to be done now: listen, look at the clock, page, and show what came of it."""
@@ -169,17 +166,17 @@ class IncidentWorkflow:
 
     def over(self) -> bool:
         ends_at = self.ends_at()
-        busy = self.stirred or self.entries or self.alerts_changed or not workflow.all_handlers_finished()
-        return ends_at is not None and not busy and ends_at <= workflow.now()
+        return ends_at is not None and not self.busy() and ends_at <= workflow.now()
 
-    async def go_on_in_a_new_run(self) -> None:
-        """Continues with a fresh history, unless something came in meanwhile."""
-        outstanding = await self.pages.hand_over()
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        if self.stirred or self.entries or self.alerts_changed:
-            self.pages.send(outstanding)
-            return
-        workflow.continue_as_new(self.life.model_copy(update={"incident": self.incident, "outstanding": outstanding}))
+    def busy(self) -> bool:
+        """Something has come in that has not been seen through."""
+        return bool(
+            self.stirred or self.entries or self.alerts_changed or self.reroute or not workflow.all_handlers_finished()
+        )
+
+    def long_and_quiet(self) -> bool:
+        """The history has grown long, and nothing is under way that another run would have to take over."""
+        return workflow.info().is_continue_as_new_suggested() and not self.busy() and not self.pages.under_way
 
     @workflow.update
     async def command(self, command: Command) -> int:

@@ -31,7 +31,6 @@ class Pages:
         self.under_way: dict[str, Outgoing] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.arrived: set[Rung] = set()
-        self.settled: set[str] = set()
 
     def send(self, pages: Iterable[Outgoing]) -> None:
         """Starts sending, without waiting. A page that is on its way already is not started again."""
@@ -44,14 +43,6 @@ class Pages:
         for key, page in list(self.under_way.items()):
             if not self.of.wanted(page):
                 self.tasks[key].cancel()
-
-    async def hand_over(self) -> tuple[Outgoing, ...]:
-        """Stops every page and waits until none is in anybody's hands; those that another run must send."""
-        outstanding = dict(self.under_way)
-        for task in self.tasks.values():
-            task.cancel()
-        await workflow.wait_condition(lambda: not self.tasks)
-        return tuple(page for key, page in outstanding.items() if key not in self.settled)
 
     async def _send(self, page: Outgoing) -> None:
         incident = self.of.incident
@@ -70,10 +61,8 @@ class Pages:
             )
         except (ActivityError, asyncio.CancelledError) as ended:
             if not is_cancelled_exception(ended):
-                self.settled.add(page.key)
                 await self._failed(page, ended)
         else:
-            self.settled.add(page.key)
             self._arrived(page, needed=sent.outcome == "sent")
         finally:
             del self.under_way[page.key], self.tasks[page.key]

@@ -137,15 +137,15 @@ def _reopen(incident: Incident, command: Command, now: datetime) -> Change:
 
 
 def _escalate(incident: Incident, command: Command, now: datetime) -> Change:
+    if incident.status is not Status.ESCALATED:
+        may_become(incident, Status.ESCALATED)
     repeated = incident.escalation_asked and not incident.paused
     if repeated or command.at_level not in (None, incident.level):
         return incident, ()
-    if incident.status is not Status.ESCALATED:
-        may_become(incident, Status.ESCALATED)
     policy = incident.policy
     if policy is None or incident.rung >= policy.rungs:
         raise Conflict(
-            f"There is no level after {incident.level} to escalate to; unacknowledge starts again with level 1.",
+            f"There is no level after {incident.level} to escalate to; once acknowledged, unacknowledge starts again.",
             {"level": incident.level},
         )
     wanted = policy.level_number(incident.rung)
@@ -323,7 +323,9 @@ def paged(incident: Incident, page: Page, reached: Sequence[str], unreachable: S
 
 
 def at_once(incident: Incident, page: Page, now: datetime) -> Incident:
-    """Nobody of this page can be told any more: whatever comes after it does not wait."""
+    """Nobody of this page can be told any more: the next level does not wait. The next round does."""
+    if incident.policy is not None and (page.rung + 1) % len(incident.policy.levels) == 0:
+        return incident
     current = (incident.cycle, incident.rung) == (page.cycle, page.rung + 1)
     if current and incident.due_at is not None:
         return incident.with_(due_at=now)

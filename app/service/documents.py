@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from app.domain.access import Principal, Scope
+from app.domain.decode import decode
 from app.domain.errors import Conflict, Invalid, NotFound
 from app.domain.escalation import Policy
 from app.domain.people import Team, User
@@ -91,16 +90,12 @@ class Documents:
         """The document a body describes. Raises: Invalid."""
         if not isinstance(body, dict):
             raise Invalid.field("body", "must be a JSON object")
-        if body.setdefault("id", id_) != id_:
+        body = {"id": id_, **body}
+        if body["id"] != id_:
             raise Invalid.field("id", f"must be {id_!r}, as in the address")
         if kind == "escalation-policies":
             body = with_patience(body, self.default_timeout_secs)
-        try:
-            return self.KINDS[kind].model_validate(body, extra="forbid")
-        except ValidationError as wrong:
-            raise Invalid.fields(
-                [{"field": path(error["loc"]), "message": error["msg"]} for error in wrong.errors()[:20]]
-            ) from wrong
+        return decode(self.KINDS[kind], body)
 
     def _check_addresses(self, document: Record) -> None:
         urls = []
@@ -145,8 +140,3 @@ def with_patience(policy: dict[str, object], seconds: int) -> dict[str, object]:
         return policy
     said = [{"escalate_after_secs": seconds} | level if isinstance(level, dict) else level for level in levels]
     return policy | {"levels": said}
-
-
-def path(location: tuple[int | str, ...]) -> str:
-    """`levels[0].targets[1].id`, as people write it."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "body"

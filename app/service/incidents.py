@@ -70,10 +70,10 @@ class Incidents:
         try:
             standing = await handle.query(IncidentWorkflow.standing, rpc_timeout=ANSWER_WITHIN)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+            if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
                 raise _away() from error
             standing = None
-        if standing is None:  # not started yet, or so long over that Temporal has forgotten it
+        if standing is None:  # only just started, or so long over that Temporal has forgotten it
             async with answering():
                 _, standing, row = await self.store.load(incident_id)
             standing = standing or Incident(

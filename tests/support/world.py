@@ -118,7 +118,13 @@ class Story:
         return all(getattr(page, "last_error", None) for page in left)
 
     async def state(self) -> Incident | None:
-        return await self.handle.query(IncidentWorkflow.standing)
+        """None while a run has not begun yet."""
+        try:
+            return await self.handle.query(IncidentWorkflow.standing)
+        except RPCError as early:
+            if early.status is not RPCStatusCode.FAILED_PRECONDITION:
+                raise
+            return None
 
     async def ask(self, kind: CommandKind, **more: object) -> IncidentView:
         ask = Ask.model_validate({"kind": kind, "actor": "alice"} | more)
