@@ -1,5 +1,6 @@
 """Alerts: accepted only when durable."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,11 +47,12 @@ class Alerts:
         if any(answer.outcome in HEARD for answer in answers):
             self.fresh()
         metrics.PROCESSING.observe(perf_counter() - began)
-        for alert, answer in zip(alerts, answers, strict=True):
-            source = metrics.one_of(metrics.SOURCES, alert.source)
-            metrics.ALERTS_PROCESSED.labels(source, answer.outcome.value).inc()
-            if answer.outcome in JOINED:
-                metrics.DEDUPLICATION_HITS.inc()
+        for (source, outcome), many in Counter(
+            (a.source, b.outcome) for a, b in zip(alerts, answers, strict=True)
+        ).items():
+            metrics.ALERTS_PROCESSED.labels(metrics.one_of(metrics.SOURCES, source), outcome.value).inc(many)
+            if outcome in JOINED:
+                metrics.DEDUPLICATION_HITS.inc(many)
         return answers
 
     async def of_incident(

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from app.domain.alert import Alert, AlertStatus, ChangeEvent
 from app.domain.dedup import Known, Outcome, alert_key, delivery_id, fingerprint, receive
@@ -119,7 +119,7 @@ class Arrival:
 class _Row:
     """An alert that will be stored."""
 
-    id: UUID
+    id: str
     incident_id: str
     arrival: Arrival
     key: str
@@ -169,11 +169,11 @@ class _Batch:
             for row in self.rows:
                 row.firing = row.firing and (row.incident_id, row.key) != (incident_id, key)
         firing = arrival.alert.status is AlertStatus.FIRING
-        row = _Row(uuid7(), incident_id, arrival, key, firing, outcome)
+        row = _Row(str(uuid7()), incident_id, arrival, key, firing, outcome)
         self.rows.append(row)
         if arrival.delivery is not None:
-            self.repeats[arrival.delivery] = (incident_id, str(row.id))
-        return str(row.id)
+            self.repeats[arrival.delivery] = (incident_id, row.id)
+        return row.id
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class AlertStore:
         if batch.rows or batch.hear:
             incidents = [_incident(batch.known[mark], batch.new[mark]) for mark in sorted(batch.new)]
             alerts = [_alert(row) for row in batch.rows]
-            due = [(severity.rank, UUID(incident_id)) for incident_id, severity in batch.hear.items()]
+            due = [(severity.rank, incident_id) for incident_id, severity in batch.hear.items()]
             columns = (*_turned(incidents, INCIDENT), *_turned(alerts, ALERT), *_turned(due, OUTBOX))
             await connection.execute(STORE, *columns)
 
@@ -253,7 +253,7 @@ class AlertStore:
     async def record_change(self, change: ChangeEvent, at: datetime) -> None:
         await self.pool.execute(
             "INSERT INTO changes (id, source, summary, at, details, links, received_at) VALUES ($1,$2,$3,$4,$5,$6,$7)",
-            uuid7(), change.source, change.summary, change.at or at, change.details, list(change.links), at,
+            str(uuid7()), change.source, change.summary, change.at or at, change.details, list(change.links), at,
         )  # fmt: skip
 
 
@@ -274,7 +274,7 @@ def _known(found: asyncpg.Record) -> Known:
 
 def _change(known: Known, labels: dict[str, str]) -> tuple[object, ...]:
     return (
-        UUID(known.id), known.collecting, known.severity, known.alert_count, known.last_seen_at, known.last_firing_at,
+        known.id, known.collecting, known.severity, known.alert_count, known.last_seen_at, known.last_firing_at,
         known.flaps, known.source_resolved_at, known.source_acknowledged_at, labels,
     )  # fmt: skip
 
@@ -282,7 +282,7 @@ def _change(known: Known, labels: dict[str, str]) -> tuple[object, ...]:
 def _incident(known: Known, arrival: Arrival) -> tuple[object, ...]:
     alert = arrival.alert
     return (
-        UUID(known.id), arrival.fingerprint, known.collecting, alert.source, alert.external_id or alert.identity,
+        known.id, arrival.fingerprint, known.collecting, alert.source, alert.external_id or alert.identity,
         alert.title, alert.description, alert.impact, alert.category, alert.incident_type, alert.environment,
         alert.resource, alert.affected_services, alert.labels, alert.runbook_url, arrival.at, known.severity,
         known.alert_count, known.flaps, known.last_seen_at, known.last_firing_at, known.source_resolved_at,
@@ -293,7 +293,7 @@ def _incident(known: Known, arrival: Arrival) -> tuple[object, ...]:
 def _alert(row: _Row) -> tuple[object, ...]:
     alert = row.arrival.alert
     return (
-        UUID(row.incident_id), row.id, row.arrival.delivery, row.key, row.firing, row.outcome is not Outcome.CREATED,
+        row.incident_id, row.id, row.arrival.delivery, row.key, row.firing, row.outcome is not Outcome.CREATED,
         alert.status, alert.severity, alert.source, alert.external_id, alert.title, alert.description, alert.labels,
         alert.annotations, alert.affected_services, alert.runbook_url, alert.starts_at, alert.ends_at, row.arrival.at,
     )  # fmt: skip
