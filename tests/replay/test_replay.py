@@ -37,7 +37,7 @@ async def test_a_saved_history_replays(name: str) -> None:
     await replays(saved.load(name))
 
 
-@pytest.mark.parametrize("name", saved.names())
+@pytest.mark.parametrize("name", [name for name in saved.names() if name.endswith("-1")])
 async def test_another_sequence_of_commands_does_not(name: str) -> None:
     with pytest.raises(workflow.NondeterminismError):
         await replays(saved.load(name), Hesitant)
