@@ -14,11 +14,10 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from app.domain.notification import Delivery, Message, Undelivered
 from app.domain.record import Record
-from app.domain.vocabulary import ChannelName
+from app.domain.vocabulary import ChannelName, DeliveryStatus
 
 if TYPE_CHECKING:
     from app.channels.base import Channel
-
     from app.domain.representation import IncidentView
     from app.store.deliveries import DeliveryStore
 
@@ -63,8 +62,7 @@ class Sending:
         """
         claimed = await self.deliveries.claim(ask.key)
         if claimed is None:
-            status = await self.deliveries.status(ask.key)
-            return Sent(outcome="sent" if status == "sent" else "not_needed")
+            return await self._ended(ask.key)
         delivery, incident = claimed
         channel = self.channels[delivery.channel]
         began = asyncio.get_running_loop().time()
@@ -80,6 +78,13 @@ class Sending:
         self.took(delivery.channel, asyncio.get_running_loop().time() - began)
         await self.deliveries.sent(ask.key, receipt.reference)
         return Sent(outcome="sent")
+
+    async def _ended(self, key: str) -> Sent:
+        """What came of a page that is not to be sent any more, perhaps by a try whose end nobody heard of."""
+        status, error = await self.deliveries.end(key)
+        if status is DeliveryStatus.FAILED:
+            raise ApplicationError(error or "given up", type="undelivered", non_retryable=True)
+        return Sent(outcome="sent" if status is DeliveryStatus.SENT else "not_needed")
 
     @activity.defn(name="sending.give_up")
     async def give_up(self, ask: GiveUp) -> None:

@@ -100,7 +100,9 @@ class IncidentWorkflow:
         incident, page, entries = lifecycle.climb(self.incident, workflow.now())
         self.take((incident, entries))
         outgoing = await self.decide(page) if page is not None else ()
-        await self.show()
+        doubted, self.pages.doubted = self.pages.doubted, []
+        await self.show(again=bool(doubted))
+        await self.pages.insist(doubted)
         self.pages.send(tuple(page for page in outgoing if self.wanted(page)))
 
     async def decide(self, page: Page) -> tuple[Outgoing, ...]:
@@ -130,9 +132,9 @@ class IncidentWorkflow:
             self.reroute = True
         self.stirred = True
 
-    async def show(self) -> None:
+    async def show(self, *, again: bool = False) -> None:
         """Writes what has happened since the last time to PostgreSQL, and the status to Temporal's own list."""
-        if not self.entries and not self.stop_pages:
+        if not (self.entries or self.stop_pages or again):
             return
         incident, entries, stop_pages = self.incident, tuple(self.entries), self.stop_pages
         self.entries, self.stop_pages = [], False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from activities.directory import Directory, Paging
 from activities.sending import GiveUp, Send, Sending
 from activities.triage import Outgoing
 from app.domain import lifecycle
@@ -23,7 +24,11 @@ Rung = tuple[int, int]
 
 
 class Pages:
-    """`under_way` maps delivery keys to their pages; `arrived` are the rungs of which at least one page was taken."""
+    """`under_way` maps delivery keys to their pages; `arrived` are the rungs of which at least one page was taken.
+
+    `doubted`: PostgreSQL said that nobody needs them, which is not so: it shows something that a killed
+    worker wrote there and never got to decide.
+    """
 
     def __init__(self, of: "IncidentWorkflow", give_up_after: timedelta) -> None:
         self.of = of
@@ -31,6 +36,7 @@ class Pages:
         self.under_way: dict[str, Outgoing] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.arrived: set[Rung] = set()
+        self.doubted: list[Outgoing] = []
 
     def send(self, pages: Iterable[Outgoing]) -> None:
         """Starts sending, without waiting. A page that is on its way already is not started again."""
@@ -71,6 +77,22 @@ class Pages:
         if needed:
             self.arrived.add((page.cycle, page.rung))
             self._tell(EventType.NOTIFICATION_SENT, page)
+        elif self.of.wanted(page):
+            self.doubted.append(page)
+            self.of.stirred = True
+
+    async def insist(self, doubted: Iterable[Outgoing]) -> None:
+        """Decides pages again that PostgreSQL, which has been put right meanwhile, called off."""
+        for page in doubted:
+            if self.of.wanted(page):
+                await local(Directory.page, Paging(incident_id=self.of.incident.id, page=self._page(page)))
+                self.send([page])
+
+    def _page(self, page: Outgoing) -> Page:
+        policy = self.of.incident.policy
+        if policy is None:
+            raise RuntimeError("a page without a policy")
+        return Page(cycle=page.cycle, rung=page.rung, number=page.level, level=policy.level(page.rung))
 
     async def _failed(self, page: Outgoing, ended: BaseException) -> None:
         """A page that will never arrive. When no other of its level may, the next level does not wait."""
@@ -80,10 +102,8 @@ class Pages:
         self._tell(EventType.NOTIFICATION_FAILED, page, reason)
         rung = (page.cycle, page.rung)
         others = any((o.cycle, o.rung) == rung and o.key != page.key for o in self.under_way.values())
-        policy = self.of.incident.policy
-        if not others and rung not in self.arrived and policy is not None:
-            going = Page(cycle=page.cycle, rung=page.rung, number=page.level, level=policy.level(page.rung))
-            self.of.take((lifecycle.at_once(self.of.incident, going, workflow.now()), ()))
+        if not others and rung not in self.arrived and self.of.wanted(page):
+            self.of.take((lifecycle.at_once(self.of.incident, self._page(page), workflow.now()), ()))
             self.of.stirred = True
 
     def _tell(self, kind: EventType, page: Outgoing, reason: str | None = None) -> None:

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from app.domain.notification import Delivery
 from app.domain.representation import IncidentView, NotificationView
+from app.domain.vocabulary import DeliveryStatus
 from app.store.database import Pool
 from app.store.incidents import SHOWN, as_uuid, view
 
@@ -65,9 +66,10 @@ class DeliveryStore:
         )
         return [_delivery(row) for row in rows]
 
-    async def status(self, key: str) -> str | None:
-        """Where a page stands, or None when it was never decided."""
-        return await self.pool.fetchval("SELECT status FROM deliveries WHERE key = $1", key)  # type: ignore[no-any-return]
+    async def end(self, key: str) -> tuple[DeliveryStatus, str | None]:
+        """Where a page stands, and why it failed if it did."""
+        found = await self.pool.fetchrow("SELECT status, last_error FROM deliveries WHERE key = $1", key)
+        return (DeliveryStatus(found["status"]), found["last_error"]) if found else (DeliveryStatus.CANCELLED, None)
 
     async def sent(self, key: str, reference: str | None) -> None:
         await self.pool.execute(
