@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -121,7 +122,7 @@ class Server(Section):
     request_timeout_secs: Seconds = Field(30, description="A request that takes longer is answered 503.")
     public_url: WebUrl | None = Field(None, description="Base of the links in messages; none = this host and port.")
 
-    @property
+    @cached_property
     def loopback(self) -> bool:
         """REST can be reached from this machine only."""
         try:

@@ -44,8 +44,6 @@ class Alerts:
         began, at = perf_counter(), datetime.now(UTC)
         arrivals = [Arrival.of(self._identified(alert), at, assignee) for alert in alerts]
         answers = await self.lane.submit(arrivals)
-        if any(answer.outcome in HEARD for answer in answers):
-            self.fresh()
         metrics.PROCESSING.observe(perf_counter() - began)
         for (source, outcome), many in Counter(
             (a.source, b.outcome) for a, b in zip(alerts, answers, strict=True)
@@ -76,7 +74,7 @@ class Alerts:
 
     async def _commit(self, arrivals: Sequence[Arrival]) -> list[Ingested]:
         async with answering():
-            return await self.store.claim(arrivals)
-
-
-HEARD = frozenset({Outcome.CREATED, Outcome.MERGED, Outcome.REOPENED, Outcome.RESOLVED})
+            answers, heard = await self.store.claim(arrivals)
+        if heard:
+            self.fresh()
+        return answers

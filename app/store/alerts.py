@@ -20,15 +20,13 @@ ATTEMPTS = 10
 
 REPEATS = "SELECT delivery, incident_id, id FROM alerts WHERE delivery = ANY($1::text[])"
 
+# No subquery: a row that changed while its lock was waited for is judged again by this condition alone.
 KNOWN = """
 SELECT id, fingerprint, status, collecting, reported_severity, alert_count, last_seen_at, last_firing_at,
        flap_count, resolved_at, source_resolved_at, source_acknowledged_at
 FROM incidents
-WHERE id IN (
-    SELECT id FROM incidents WHERE collecting AND fingerprint = ANY($1::text[])
-    UNION ALL
-    SELECT id FROM incidents WHERE status = 'RESOLVED' AND fingerprint = ANY($1::text[]) AND resolved_at >= $2
-)
+WHERE (collecting AND fingerprint = ANY($1::text[]))
+   OR (status = 'RESOLVED' AND fingerprint = ANY($1::text[]) AND resolved_at >= $2)
 ORDER BY fingerprint, id
 FOR UPDATE
 """
@@ -184,27 +182,29 @@ class AlertStore:
     window: timedelta
     kept_open: frozenset[str] = frozenset()
 
-    async def claim(self, arrivals: Sequence[Arrival]) -> list[Ingested]:
-        """Stores alerts with the incidents they open, join or reopen, all or none; one answer each, in order.
+    async def claim(self, arrivals: Sequence[Arrival]) -> tuple[list[Ingested], bool]:
+        """Stores alerts with the incidents they open, join or reopen, all or none.
+
+        Returns: one answer each, in order, and whether any workflow has something to hear.
 
         At most one incident per fingerprint collects alerts, however many gateways ask at once: who
         loses a race for one starts over and finds it.
         """
         for attempt in range(ATTEMPTS):
             try:
-                async with self.pool.acquire() as connection, connection.transaction():
+                async with self.pool.transaction() as connection:
                     return await self._claim(connection, arrivals)
             except CONTENDED:
                 if attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
 
-    async def _claim(self, connection: Connection, arrivals: Sequence[Arrival]) -> list[Ingested]:
+    async def _claim(self, connection: Connection, arrivals: Sequence[Arrival]) -> tuple[list[Ingested], bool]:
         batch = _Batch(self.window, lambda source: source not in self.kept_open)
         await self._look_up(connection, arrivals, batch)
         answers = [batch.take(arrival) for arrival in arrivals]
         await self._write(connection, batch)
-        return answers
+        return answers, bool(batch.hear)
 
     async def _look_up(self, connection: Connection, arrivals: Sequence[Arrival], batch: _Batch) -> None:
         if deliveries := [arrival.delivery for arrival in arrivals if arrival.delivery is not None]:

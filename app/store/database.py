@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
 
 from app.domain.errors import Unavailable
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
 
 PATIENCE_SECS = 1.5
@@ -44,6 +43,8 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         schema="pg_catalog",
         format="binary",
     )
+    # Plans are kept from when tables were small, and a storm fills them long before their statistics are renewed.
+    await connection.execute("SET enable_seqscan = off")
 
 
 async def _left_as_it_was(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -52,10 +53,60 @@ async def _left_as_it_was(connection: "asyncpg.Connection[asyncpg.Record]") -> N
         await connection.reset()
 
 
+class Pool:
+    """Connections that are given up, not waited for, when their user is cancelled.
+
+    asyncpg would first have the server confirm that the query has ended, which one that hangs never does.
+    """
+
+    def __init__(self, connections: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.connections = connections
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        connection = await self.connections.acquire(timeout=PATIENCE_SECS)
+        try:
+            yield connection
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+        finally:
+            await self.connections.release(connection, timeout=PATIENCE_SECS)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Committed at the end, or nothing of it: given up without a word to a server that may hang."""
+        async with self.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except Exception:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        async with self.acquire() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
+        async with self.acquire() as connection:
+            return await connection.fetchrow(sql, *arguments)
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:
+        async with self.acquire() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        async with self.acquire() as connection:
+            return await connection.execute(sql, *arguments)
+
+
 @asynccontextmanager
 async def pool(url: str, size: int, command_timeout: float = 30) -> AsyncIterator[Pool]:
     """A pool of at most `size` connections, opened when first needed: PostgreSQL may be away at start."""
-    made: Pool = await asyncpg.create_pool(
+    made = await asyncpg.create_pool(
         url,
         min_size=0,
         max_size=size,
@@ -66,7 +117,7 @@ async def pool(url: str, size: int, command_timeout: float = 30) -> AsyncIterato
         server_settings={"timezone": "UTC", "application_name": "llm-incident-manager"},
     )
     try:
-        yield made
+        yield Pool(made)
     finally:
         try:
             async with asyncio.timeout(5):
@@ -85,6 +136,8 @@ async def answering(part: str = "database") -> AsyncIterator[None]:
         async with asyncio.timeout(PATIENCE_SECS):
             yield
     except AWAY as away:
+        if isinstance(away, ValueError):  # asyncpg's word for an argument of the wrong kind, which is our fault
+            raise
         raise Unavailable(
             part, "PostgreSQL does not answer; nothing was stored. Try again in a moment.", retry_after=1
         ) from away

@@ -93,7 +93,7 @@ class IncidentStore:
         more may be waiting to be sent.
         """
         id_ = UUID(incident.id)
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.transaction() as connection:
             written = await connection.fetchrow(PROJECT, id_, time_ns, incident.seq, *_columns(incident, entries))
             if entries:
                 await _tell(connection, incident, time_ns, entries)

@@ -23,7 +23,7 @@ class KeyStore:
     pool: Pool
 
     async def add(self, name: str, role: Role, token: str, at: datetime) -> None:
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.transaction() as connection:
             await connection.execute(
                 "INSERT INTO api_keys (id, name, role, hash, created_at) VALUES ($1, $2, $3, $4, $5)",
                 uuid7(), name, role, hashed(token), at,
@@ -32,7 +32,7 @@ class KeyStore:
 
     async def revoke(self, id_or_name: str, at: datetime) -> int:
         """Revokes the keys with this id or name; how many."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.transaction() as connection:
             revoked = await connection.fetch(
                 "UPDATE api_keys SET revoked_at = $2 WHERE (id::text = $1 OR name = $1) AND revoked_at IS NULL"
                 " RETURNING id",

@@ -41,7 +41,7 @@ class Outbox:
 
         The rows stay locked meanwhile: another gateway takes others, and a killed one loses none.
         """
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.transaction() as connection:
             rows = await connection.fetch(DUE, limit)
             due: dict[str, Due] = {}
             for row in rows:
@@ -72,7 +72,7 @@ class Outbox:
         None, unless it is another than before: then its server has lost them, and every open incident's
         workflow is started again from what PostgreSQL knows.
         """
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.transaction() as connection:
             before = await connection.fetchval("SELECT value FROM facts WHERE name = 'temporal_namespace' FOR UPDATE")
             if before == namespace_id:
                 return 0

@@ -80,7 +80,7 @@ def environment(home: Path, ports: dict[str, int]) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(PREFIX) and name not in VARIABLES and name != "CONFIG_PATH"
+        if not name.startswith((PREFIX, "PYTHON")) and name not in VARIABLES and name != "CONFIG_PATH"
     }
     ours = {setting: str(port) for setting, port in ports.items()}
     ours |= {"STACK__DIRECTORY": str(home), "SERVER__API_PORT": "0"}
