@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 
@@ -19,23 +18,10 @@ from app.api.http import create_app
 from app.config import Settings
 from app.runtime import gateway
 from app.stack import answering, free_port, listening, temporal
-from app.store.migrate import upgrade
+from tests.support.databases import another_database
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY_THERE = "127.0.0.1:1"
-
-
-async def fresh_database(beside: str, *, migrated: bool = True) -> str:
-    """The URL of a new database on the same server."""
-    server, name = beside.rsplit("/", 1)[0], f"db_{uuid4().hex}"
-    connection = await asyncpg.connect(beside)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-    finally:
-        await connection.close()
-    if migrated:
-        await asyncio.to_thread(upgrade, f"{server}/{name}")
-    return f"{server}/{name}"
 
 
 @contextlib.asynccontextmanager
@@ -52,7 +38,7 @@ async def door(url: str, **server: object) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 async def api(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with door(database_url) as client:
+    async with another_database(database_url) as url, door(url) as client:
         yield client
 
 
@@ -111,9 +97,12 @@ async def process(name: str, environment: dict[str, str], port: int, path: str |
 
 @pytest.fixture(scope="session")
 async def service(database_url: str) -> AsyncIterator[Service]:
-    url = await fresh_database(database_url, migrated=False)
     port, worker_port = free_port(), free_port()
-    async with temporal() as address, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    async with (
+        another_database(database_url, migrated=False) as url,
+        temporal() as address,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
         environment = os.environ | {
             "DATABASE_URL": url, "TEMPORAL_ADDRESS": address, "API_PORT": "0",
             "LLM_IM__SERVER__HTTP_PORT": str(port), "LLM_IM__SERVER__METRICS_PORT": "0",

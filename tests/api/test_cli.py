@@ -7,12 +7,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from app.stack import free_port
-from tests.api.conftest import NOBODY_THERE, ROOT, Service, command, fresh_database, process
+from tests.api.conftest import NOBODY_THERE, ROOT, Service, command, process
+from tests.support.databases import another_database
 from tests.support.stack import Up
 
 
@@ -70,11 +72,16 @@ async def test_a_database_that_is_away_is_one_line() -> None:
         assert len(ran.complained.splitlines()) == 1, ran.complained
 
 
-async def test_keys_are_made_listed_and_revoked(database_url: str) -> None:
-    url = await fresh_database(database_url)
+@pytest.fixture
+async def empty(database_url: str) -> AsyncIterator[str]:
+    async with another_database(database_url) as url:
+        yield url
+
+
+async def test_keys_are_made_listed_and_revoked(empty: str) -> None:
     port = free_port()
     environment = os.environ | {
-        "DATABASE_URL": url, "TEMPORAL_ADDRESS": NOBODY_THERE, "LLM_IM__SERVER__HTTP_PORT": str(port),
+        "DATABASE_URL": empty, "TEMPORAL_ADDRESS": NOBODY_THERE, "LLM_IM__SERVER__HTTP_PORT": str(port),
         "API_PORT": "0", "LLM_IM__SERVER__METRICS_PORT": "0", "LLM_IM_ENDPOINT": f"http://127.0.0.1:{port}",
     }  # fmt: skip
     assert (await command("migrate", environment=environment)).code == 0

@@ -12,7 +12,8 @@ from app.child import CannotStart
 from app.config import Settings
 from app.domain.vocabulary import Role
 from app.runtime import Gateway, gateway
-from tests.api.conftest import NOBODY_THERE, fresh_database
+from tests.api.conftest import NOBODY_THERE
+from tests.support.databases import another_database
 
 ALERT = {"source": "tests", "title": "who is there"}
 USER = {"id": "ada", "name": "Ada"}
@@ -34,12 +35,12 @@ class House:
 
 @contextlib.asynccontextmanager
 async def a_house(database_url: str, host: str = "127.0.0.1") -> AsyncIterator[House]:
-    settings = Settings.model_validate({
-        "storage": {"connection_string": await fresh_database(database_url)},
-        "temporal": {"address": NOBODY_THERE}, "server": {"host": host},
-    })  # fmt: skip
-    async with gateway(settings) as made:
-        yield House(made, create_app(made))
+    async with another_database(database_url) as url:
+        settings = Settings.model_validate({
+            "storage": {"connection_string": url}, "temporal": {"address": NOBODY_THERE}, "server": {"host": host},
+        })  # fmt: skip
+        async with gateway(settings) as made:
+            yield House(made, create_app(made))
 
 
 @pytest.fixture
@@ -141,12 +142,13 @@ async def test_pagerduty_clients_show_their_key_in_the_body(house: House) -> Non
 
 
 async def test_it_does_not_start_open_to_other_machines(database_url: str) -> None:
-    settings = Settings.model_validate({
-        "storage": {"connection_string": await fresh_database(database_url)}, "temporal": {"address": NOBODY_THERE},
-        "server": {"host": "0.0.0.0", "http_port": 0, "api_port": 0, "metrics_port": 0},
-    })  # fmt: skip
-    with pytest.raises(CannotStart, match="key create"):
-        await serve(settings)
+    async with another_database(database_url) as url:
+        settings = Settings.model_validate({
+            "storage": {"connection_string": url}, "temporal": {"address": NOBODY_THERE},
+            "server": {"host": "0.0.0.0", "http_port": 0, "api_port": 0, "metrics_port": 0},
+        })  # fmt: skip
+        with pytest.raises(CannotStart, match="key create"):
+            await serve(settings)
 
 
 async def test_a_door_to_other_machines_stays_shut_until_there_is_a_key(database_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,9 +13,17 @@ from app.domain.dedup import Outcome
 from app.domain.vocabulary import Severity
 from app.service.alerts import Alerts
 from app.store.alerts import AlertStore
-from app.store.database import Pool
+from app.store.database import Pool, pool
+from tests.support.databases import another_database
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+async def connections(database_url: str) -> AsyncIterator[Pool]:
+    """To a database of its own, from which no dispatcher takes anything."""
+    async with another_database(database_url) as url, pool(url, 20) as opened:
+        yield opened
 
 
 @pytest.fixture

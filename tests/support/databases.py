@@ -12,14 +12,15 @@ from app.store.migrate import upgrade
 
 
 @asynccontextmanager
-async def another_database(beside: str) -> AsyncIterator[str]:
-    """The URL of a new database with the schema of today, on the server of another one; gone afterwards."""
+async def another_database(beside: str, *, migrated: bool = True) -> AsyncIterator[str]:
+    """The URL of a new database, with the schema of today, on the server of another one; gone afterwards."""
     name = f"test_{uuid4().hex}"
     owner = await asyncpg.connect(beside)
     await owner.execute(f"CREATE DATABASE {name}")
     try:
         url = urlsplit(beside)._replace(path=f"/{name}").geturl()
-        await asyncio.to_thread(upgrade, url)
+        if migrated:
+            await asyncio.to_thread(upgrade, url)
         yield url
     finally:
         await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
