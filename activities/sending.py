@@ -69,14 +69,14 @@ class Sending:
         try:
             async with _heartbeats():
                 receipt = await channel.send(self._message(delivery, incident), channel.Address(**delivery.address))
+                self.took(delivery.channel, asyncio.get_running_loop().time() - began)
+                await self.deliveries.sent(ask.key, receipt.reference)
         except Undelivered as no:
             await self.deliveries.not_sent(ask.key, str(no), for_good=no.retry_after is None)
             raise ApplicationError(
                 f"{delivery.channel}: {no}", type="undelivered", non_retryable=no.retry_after is None,
                 next_retry_delay=no.retry_after, category=ApplicationErrorCategory.BENIGN,
             ) from no  # fmt: skip
-        self.took(delivery.channel, asyncio.get_running_loop().time() - began)
-        await self.deliveries.sent(ask.key, receipt.reference)
         return Sent(outcome="sent")
 
     async def _ended(self, key: str) -> Sent:

@@ -34,6 +34,18 @@ class Outgoing(Record):
     channel: str
 
 
+class Life(Record):
+    """What a run is started with. `incident` comes from the run before, if there was one.
+
+    `reopens_for_secs`: how long a resolved incident waits for its problem to come back.
+    """
+
+    incident_id: str
+    reopens_for_secs: float = 900
+    give_up_after_secs: float = 3600
+    incident: Incident | None = None
+
+
 class Opened(Record):
     """`incident` is the state an earlier run of the workflow was last in, with the pages it had not sent."""
 

@@ -27,7 +27,8 @@ class Child:
 
     `identity` goes before the command and changes the user; `log` takes its output, which otherwise
     passes through; `ready` is asked until it says yes; `prepare` runs before every start, in a thread;
-    `death_signal` is what the child gets when we are killed; one that runs `once` ends by itself, with 0.
+    `death_signal` is what the child gets when we are killed; one that runs `once` ends by itself, with 0;
+    `niceness` is by how much it stands back where processors are short.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Child:
     grace: float = 10.0
     patience: float = 60.0
     once: bool = False
+    niceness: int = 0
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +84,7 @@ async def _start(child: Child) -> Process:
     command = [*child.identity, *_dying_with_us(child.death_signal), *child.command]
     with contextlib.ExitStack() as files:
         output = files.enter_context(_appended(child.log)) if child.log else None
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
@@ -91,6 +93,16 @@ async def _start(child: Child) -> Process:
             env=None if child.environment is None else dict(child.environment),
             start_new_session=True,  # Ctrl-C in the terminal is for us alone
         )
+    if child.niceness:
+        _stand_back(process.pid, child.niceness)
+    return process
+
+
+def _stand_back(pid: int, niceness: int) -> None:
+    with contextlib.suppress(OSError):  # it has ended already, or this is not Linux
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+        # Between sessions, which each child has one of, desktop kernels look at this instead (sched(7), autogroup).
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
 
 def _dying_with_us(death: Signals) -> list[str]:

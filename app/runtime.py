@@ -14,7 +14,7 @@ from temporalio.service import GrpcCompression, TLSConfig
 from activities.directory import Directory
 from activities.projection import Projection
 from activities.sending import Sending
-from activities.triage import Triage
+from activities.triage import Life, Triage
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.config import Settings, Temporal
@@ -34,7 +34,6 @@ from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
 from app.store.outbox import Outbox
 from app.telemetry import metrics
-from workflows.incident import Life
 
 
 @dataclass(frozen=True)

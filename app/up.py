@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from app.child import CannotStart, Child
 from app.config import Settings
 from app.mailbox import mailbox
-from app.stack import Description, DevServer, answering, free_port, listening, postgres_child, temporal_child
+from app.stack import BEHIND, Description, DevServer, answering, free_port, listening, postgres_child, temporal_child
 from app.store.embedded import Cluster
 from app.supervisor import Hold, Port, Supervisor, claimed
 from app.telemetry import metrics
@@ -89,7 +89,7 @@ class Plan:
             return not worker_port or await listening(_reached(server.host), worker_port)
 
         migrate = self._program("migrate", once=True)
-        worker = self._program("worker", ready=worker_ready, grace=20.0)
+        worker = self._program("worker", ready=worker_ready, grace=20.0, niceness=BEHIND)
         gateway = self._program("serve", "gateway", ready=gateway_ready)
         return [servers, [migrate], [worker, gateway]]
 

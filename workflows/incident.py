@@ -10,30 +10,17 @@ from temporalio.exceptions import ApplicationError
 
 from activities.directory import Directory, Paging
 from activities.projection import Projection, Show
-from activities.triage import About, Outgoing, Routing, Triage
+from activities.triage import About, Life, Outgoing, Routing, Triage
 from app.domain import lifecycle
 from app.domain.errors import Refused
 from app.domain.incident import Command, CommandKind, Incident, Page
 from app.domain.lifecycle import Change
-from app.domain.record import Record
 from app.domain.timeline import Actor, Entry, EventType
 from app.domain.vocabulary import ActorType, Status
 from workflows import names
 from workflows.describe import describe, next_step
 from workflows.local import local
 from workflows.pages import Pages
-
-
-class Life(Record):
-    """What a run is started with. `incident` comes from the run before, if there was one.
-
-    `reopens_for_secs`: how long a resolved incident waits for its problem to come back.
-    """
-
-    incident_id: str
-    reopens_for_secs: float = 900
-    give_up_after_secs: float = 3600
-    incident: Incident | None = None
 
 
 @workflow.defn(name="incident")

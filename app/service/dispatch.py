@@ -13,11 +13,12 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from activities.triage import Life
 from app.store.database import AWAY
 from app.store.outbox import Due, Outbox
 from app.telemetry import metrics
 from workflows import names, options
-from workflows.incident import IncidentWorkflow, Life
+from workflows.incident import IncidentWorkflow
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Incidents: read from PostgreSQL, asked through their workflows."""
 
+import asyncio
 import hashlib
 import uuid
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.triage import Life
 from app.domain.access import Principal, Scope
 from app.domain.errors import Conflict, Refused, Unavailable, refusal
 from app.domain.incident import Command, Incident
@@ -21,9 +23,11 @@ from app.store.database import answering
 from app.store.deliveries import DeliveryStore
 from app.store.incidents import IncidentStore
 from workflows import names, options
-from workflows.incident import IncidentWorkflow, Life
+from workflows.incident import IncidentWorkflow
 
 ANSWER_WITHIN = timedelta(seconds=5)
+"""Of one call, and of all its tries: by itself the client goes on trying a server that is away for twice as long."""
+NOT_RUNNING = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 CHANGEABLE = ("title", "description", "tags", "assignee", "team")
 
 
@@ -68,9 +72,10 @@ class Incidents:
             await self.store.get(incident_id)
         handle = self.temporal.get_workflow_handle_for(IncidentWorkflow.run, names.workflow_id(incident_id))
         try:
-            standing = await handle.query(IncidentWorkflow.standing, rpc_timeout=ANSWER_WITHIN)
-        except RPCError as error:
-            if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
+            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+                standing = await handle.query(IncidentWorkflow.standing, rpc_timeout=ANSWER_WITHIN)
+        except (RPCError, TimeoutError) as error:
+            if not isinstance(error, RPCError) or error.status not in NOT_RUNNING:
                 raise _away() from error
             standing = None
         if standing is None:  # only just started, or so long over that Temporal has forgotten it
@@ -116,10 +121,11 @@ class Incidents:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         try:
-            await self.temporal.execute_update_with_start_workflow(
-                IncidentWorkflow.command, command, start_workflow_operation=start, id=command.id,
-                rpc_timeout=ANSWER_WITHIN,
-            )  # fmt: skip
+            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+                await self.temporal.execute_update_with_start_workflow(
+                    IncidentWorkflow.command, command, start_workflow_operation=start, id=command.id,
+                    rpc_timeout=ANSWER_WITHIN,
+                )  # fmt: skip
         except WorkflowUpdateFailedError as failed:
             raise _refusal(failed) from failed
         except (RPCError, temporalio.client.WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, OSError) as away:

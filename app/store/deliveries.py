@@ -1,5 +1,6 @@
 """Pages: decided once, claimed before each try, and what came of them."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid_utils.compat import uuid7
 from app.domain.notification import Delivery
 from app.domain.representation import IncidentView, NotificationView
 from app.domain.vocabulary import DeliveryStatus
-from app.store.database import Pool
+from app.store.database import AWAY, Pool
 from app.store.incidents import SHOWN, as_uuid, view
 
 DECIDE = """
@@ -28,10 +29,19 @@ WHERE d.key = $1 AND i.id = d.incident_id AND d.status IN ('pending', 'sending')
 RETURNING d.*
 """
 
+SENT = """
+UPDATE deliveries SET status = 'sent', sent_at = coalesce(sent_at, now()), reference = $2, last_error = NULL
+WHERE key = $1
+"""
+
 SHOWN_DELIVERIES = """
 SELECT id, incident_id, key, level, channel, target, address, status, attempts, last_error, created_at, sent_at
 FROM deliveries WHERE incident_id = $1 ORDER BY created_at, key
 """
+
+RECORDING_SECS = 8.0
+"""How long the record of a page that was taken waits for PostgreSQL (chosen: a restart takes two seconds; with a
+channel's ten it stays within the activity's own time)."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +82,15 @@ class DeliveryStore:
         return (DeliveryStatus(found["status"]), found["last_error"]) if found else (DeliveryStatus.CANCELLED, None)
 
     async def sent(self, key: str, reference: str | None) -> None:
-        await self.pool.execute(
-            "UPDATE deliveries SET status = 'sent', sent_at = coalesce(sent_at, now()), reference = $2,"
-            " last_error = NULL WHERE key = $1",
-            key, reference,
-        )  # fmt: skip
+        """Notes that a page was taken, and tries that for `RECORDING_SECS`: what is not noted is sent again."""
+        async with asyncio.timeout(RECORDING_SECS):
+            while True:
+                try:
+                    await self.pool.execute(SENT, key, reference)
+                except AWAY:
+                    await asyncio.sleep(0.2)
+                else:
+                    return
 
     async def not_sent(self, key: str, error: str, *, for_good: bool) -> None:
         """A try failed: it will be tried again, or (`for_good`) never."""

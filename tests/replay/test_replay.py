@@ -9,11 +9,12 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from activities.triage import Life
 from tests.replay import saved
 from tests.replay.lives import LIVES, LONG_LIVES
 from tests.support.world import World
 from workers.sandbox import runner
-from workflows.incident import IncidentWorkflow, Life
+from workflows.incident import IncidentWorkflow
 
 
 async def replays(history: WorkflowHistory, workflow: type = IncidentWorkflow) -> None:
