@@ -26,6 +26,8 @@ SOON = timedelta(seconds=5)
 BUSY = timedelta(seconds=1)
 LATER = timedelta(seconds=10)
 GOODBYE_SECS = 1.0
+UNSAYABLE = dict.fromkeys({*range(32), 127} - set(b"\t\n\r"), " ")
+"""Control characters that a mail's text must not carry (RFC 5322 §4) or that a terminal would obey."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ class Email:
     async def send(self, message: Message, to: Address) -> Receipt:
         """`reference` is the Message-ID. Raises: Undelivered."""
         recipient = in_ascii(to.email)
-        mail = letter(message, self.sender, recipient)
         try:
+            mail = letter(message, self.sender, recipient)
             async with self.slots.of(self.host):
                 await self._hand_over(mail, recipient)
         except Busy as busy:
             raise Undelivered(str(busy), BUSY) from busy
         except aiosmtplib.SMTPException as refusal:
             raise undelivered(refusal) from refusal
-        except (OSError, TimeoutError, ValueError) as failed:
+        except (OSError, TimeoutError, ValueError, MessageError) as failed:
             reason = plain(str(failed)) or f"no answer within {self.deadline_secs:g} s"
             raise Undelivered(f"{self.host}:{self.port}: {reason}", SOON) from failed
         return Receipt(reference=mail["Message-ID"])
@@ -91,6 +93,8 @@ def in_ascii(address: str) -> str:
     """The mail address with its domain as DNS has it. Raises: Undelivered when it is none that ASCII can say."""
     local, _, domain = address.rpartition("@")
     try:
+        if "=?" in address:
+            raise ValueError("an encoded word")
         return MailAddress(addr_spec=f"{local}@{domain.encode('idna').decode()}").addr_spec
     except (ValueError, IndexError, MessageError) as wrong:
         raise Undelivered(f"{plain(address)!r} is no mail address that can be written to") from wrong
@@ -113,16 +117,21 @@ def letter(message: Message, sender: str, recipient: str) -> EmailMessage:
     name, address = parseaddr(sender)
     mail["From"] = MailAddress(name or "LLM Incident Manager", addr_spec=address)
     mail["To"] = MailAddress(addr_spec=recipient)
-    mail["Subject"] = f"[{message.severity}] {plain(message.title)}"
+    mail["Subject"] = f"[{message.severity}] {worded(message.title)}"
     mail["Date"] = localtime()
     digest = hashlib.sha256(encodable(message.key).encode()).hexdigest()[:40]
     mail["Message-ID"] = f"<{digest}@{address.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Incident-Id"] = message.incident_id
     mail["X-Escalation-Level"] = str(message.level)
-    mail["X-Target"] = plain(message.target)
-    mail.set_content(encodable(body(message)))
+    mail["X-Target"] = worded(message.target)
+    mail.set_content(encodable(body(message)).translate(UNSAYABLE))
     return mail
+
+
+def worded(text: str) -> str:
+    """Plain text that is no encoded word (RFC 2047): `email` would decode one, line breaks and headers included."""
+    return plain(text).replace("=?", "= ?")
 
 
 def body(message: Message) -> str:

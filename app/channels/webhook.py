@@ -109,6 +109,6 @@ def asked_delay(value: str | None, now: datetime) -> timedelta | None:
         return None
     try:
         secs = float(value) if value.isdecimal() else (parsedate_to_datetime(value) - now).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return timedelta(seconds=min(max(secs, 1), LONGEST.total_seconds()))

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpcore
@@ -30,6 +29,7 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv4 in its last 32 bits (RFC 6052)."""
 INWARD = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("168.63.129.16"))
 """Global by their number, but a cloud's own: Oracle's metadata (RFC 6890's block) and Azure's host agent."""
+HEADERS = {"user-agent": "llm-incident-manager", "accept": "*/*", "accept-encoding": "identity"}
 READ_AT_MOST = 65_536
 LOOK_UPS_AT_ONCE = 32
 
@@ -84,7 +84,7 @@ def check_url(url: str, networks: Sequence[Network]) -> None:
     """Raises: Invalid when messages could never go there: no http(s), no host, a login in it, a forbidden address."""
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL as wrong:
+    except (httpx.InvalidURL, UnicodeError) as wrong:
         raise Invalid.field("url", f"is no web address: {wrong}") from wrong
     if parts.scheme not in ("http", "https") or not parts.host:
         raise Invalid.field("url", "must begin with http:// or https:// and name a host")
@@ -190,7 +190,10 @@ class Transport(httpx.AsyncHTTPTransport):
 
 
 class Http:
-    """`deadline_secs` bounds one request from the first packet to the last, whatever the receiver does."""
+    """A transport without a client: it knows no redirect and no cookie, so no receiver can make it stumble over one.
+
+    `deadline_secs` bounds one request from the first packet to the last, whatever the receiver does.
+    """
 
     def __init__(
         self,
@@ -204,31 +207,27 @@ class Http:
         self.deadline_secs = deadline_secs
         self.slots = slots or Slots()
         self.names = Names()
-        self.client = httpx.AsyncClient(
-            transport=Transport(networks, resolve or self.names),
-            timeout=httpx.Timeout(deadline_secs, connect=deadline_secs / 2),
-            follow_redirects=False,
-            trust_env=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            headers={"user-agent": "llm-incident-manager", "accept-encoding": "identity"},
-        )
+        self.transport = Transport(networks, resolve or self.names)
+        self.timeout = httpx.Timeout(deadline_secs, connect=deadline_secs / 2).as_dict()
 
     async def __aenter__(self) -> "Http":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.client.aclose()
+        await self.transport.aclose()
         self.names.close()
 
     async def post(self, url: str, content: bytes, headers: dict[str, str]) -> Answer:
         """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
         check_url(url, self.networks)
-        request = self.client.build_request("POST", url, content=content, headers=headers)
+        request = httpx.Request(
+            "POST", url, headers=HEADERS | headers, content=content, extensions={"timeout": self.timeout}
+        )
         try:
             async with self.slots.of(request.url.netloc.decode()):
                 until = asyncio.get_running_loop().time() + self.deadline_secs
                 async with asyncio.timeout_at(until):
-                    answer = await self.client.send(request, stream=True)
+                    answer = await self.transport.handle_async_request(request)
                 return Answer(answer.status_code, answer.headers, await beginning(answer, until))
         except TimeoutError as late:
             raise Unanswered(f"no answer within {self.deadline_secs:g} s") from late

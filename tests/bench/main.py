@@ -30,10 +30,13 @@ async def figures(groups: Sequence[str], quick: bool) -> AsyncIterator[report.Fi
 
 
 async def bench(groups: Sequence[str], quick: bool) -> None:
-    machine = report.machine()
+    machine, whole, since = report.machine(), report.Others(), report.Others()
     print(machine)
-    done = [report.tell(figure) async for figure in figures(groups, quick)]
-    print(f"\n{report.table(done, machine)}")
+    done = []
+    async for figure in figures(groups, quick):
+        report.tell(figure, since.share())
+        done.append(figure)
+    print(f"\n{report.table(done, machine, whole.share())}")
 
 
 async def main() -> None:

@@ -1,10 +1,12 @@
 """Figures, and how they are told."""
 
+import contextlib
 import os
 import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 ELSEWHERE = """\
 For scale, other systems on two such cores, one run each, not measured here: Keep accepts 144 alerts/s and processes
@@ -32,18 +34,41 @@ class Figure:
         return {True: "yes", False: "**no**", None: "–"}[self.met]
 
 
-def tell(figure: Figure) -> Figure:
+class Others:
+    """Who else works on the cores: what is busy beyond this process and everything it has started."""
+
+    def __init__(self) -> None:
+        self.before = self.now()
+
+    def share(self) -> float:
+        """Of all cores, since the last time."""
+        began, ended = self.before, self.now()
+        self.before = ended
+        return max(0.0, (ended[0] - began[0]) - (ended[1] - began[1])) / max(1e-9, ended[2] - began[2])
+
+    @staticmethod
+    def now() -> tuple[float, float, float]:
+        """Seconds of processor time: busy, ours, and all there was."""
+        machine = psutil.cpu_times()
+        total = sum(machine[:8])
+        ours = 0.0
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                ours += sum(process.cpu_times()[:4])  # with those of children that have ended
+        return total - machine.idle - machine.iowait, ours, total
+
+
+def tell(figure: Figure, others: float) -> None:
     """Prints one figure with its method as soon as it is known."""
     print(f"\n{figure.name}: {figure.found}\n  goal: {figure.goal}; baseline: {figure.baseline}\n  {figure.method}")
-    sys.stdout.flush()
-    return figure
+    print(f"  Meanwhile others used {others:.0%} of the cores.", flush=True)
 
 
-def table(figures: list[Figure], machine: str) -> str:
-    """Markdown, to be pasted into the README."""
+def table(figures: list[Figure], machine: str, others: float) -> str:
+    """Markdown, to be pasted into the README. `others`: their share of the cores over the whole run."""
     lines = ["| what | measured | goal | met | baseline in the same run |", "| --- | --- | --- | --- | --- |"]
     lines += [f"| {f.name} | {f.found} | {f.goal} | {f.verdict} | {f.baseline} |" for f in figures]
-    return "\n".join([*lines, "", f"{machine}.", "", ELSEWHERE])
+    return "\n".join([*lines, "", f"{machine}, others used {others:.0%} of them during the run.", "", ELSEWHERE])
 
 
 def machine() -> str:
@@ -54,5 +79,5 @@ def machine() -> str:
     return (
         f"{len(models)} cores of {models[0] if models else platform.machine()}, {memory:.0f} GiB, Linux "
         f"{platform.release()}, Python {platform.python_version()}; the stack, the load and the receivers share the "
-        f"cores; load average {os.getloadavg()[0]:.1f} before the first figure"
+        f"cores; load average {os.getloadavg()[0]:.1f} before"
     )

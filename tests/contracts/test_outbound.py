@@ -1,12 +1,16 @@
 """The one way out: which addresses it reaches, by whatever name they are called."""
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import threading
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.channels.webhook import Webhook
 from app.domain.errors import Invalid
@@ -57,7 +61,8 @@ def test_where_nothing_is_set_this_machine_is_open_only_to_itself() -> None:
 
 @pytest.mark.parametrize("host", [
     "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0", "127.0.0.1.", "localhost", "LOCALHOST.", "a.localhost",
-    "[::1]", "[::ffff:127.0.0.1]", "[::7f00:1]", "169.254.169.254", "[fe80::1%25eth0]",
+    "10.0.0.1", "100.64.0.1", "224.0.0.1", "0.0.0.0", "[::]", "[ff02::1]", "0xa9fea9fe", "[::1]",
+    "[::ffff:127.0.0.1]", "[::7f00:1]", "169.254.169.254", "[fe80::1%25eth0]",
 ])  # fmt: skip
 def test_a_document_cannot_name_a_forbidden_address(host: str) -> None:
     with pytest.raises(Invalid, match=r"net\.allow_networks"):
@@ -70,6 +75,7 @@ def test_a_document_cannot_name_a_forbidden_address(host: str) -> None:
     ("http://example.com\\@10.0.0.1", "user name"), ("http://example.com:0", "port"),
     ("http://example.com:65536", "port"), ("http://example.com:x", "web address"), ("http://[::1", "web address"),
     ("http://exam\nple.com", "web address"), ("http://0177.0.0.1", "web address"),
+    ("http://example.com/\ud800", "web address"), ("http://\udcff.example", "web address"),
 ])  # fmt: skip
 def test_a_document_cannot_name_what_is_no_web_address(url: str, says: str) -> None:
     with pytest.raises(Invalid, match=says) as no:
@@ -105,6 +111,48 @@ async def test_a_name_is_checked_each_time_it_is_connected_to(receiver: HttpRece
                 await Webhook(http).send(PAGE, address)
             assert no.value.retry_after is not None
     assert receiver.items == []
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+async def test_no_name_leads_to_a_private_address(address: str) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["8.8.8.8", address]
+
+    async with Http((), resolve=resolve) as http:
+        with pytest.raises(Blocked, match=r"inward\.example"):
+            await http.post("http://inward.example/", b"", {})
+
+
+@pytest.mark.parametrize("host", ["2130706433", "127.1", "0x7f000001", "localhost", "[::ffff:127.0.0.1]"])
+async def test_where_it_connects_every_spelling_is_read_again(receiver: HttpReceiver, host: str) -> None:
+    """As if `check_url` had not recognised it: the address is what the system makes of it."""
+    async with Http(()) as http:
+        request = httpx.Request("POST", f"http://{host}:{receiver.port}/page")
+        with pytest.raises(Blocked):
+            await http.transport.handle_async_request(request)
+    assert receiver.items == []
+
+
+async def test_a_name_that_moves_inward_is_left_at_the_next_connection(receiver: HttpReceiver) -> None:
+    answers = iter(["127.0.0.1", "10.0.0.1"])
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return [next(answers)]
+
+    async with Http(LOOPBACK, resolve=resolve) as http:
+        assert (await http.post(f"http://moving.example:{receiver.port}", b"", {})).status == 200
+        await receiver.goes_down()
+        await receiver.comes_up()
+        with pytest.raises(Blocked, match=r"moving\.example \(10\.0\.0\.1\)"):
+            await http.post(f"http://moving.example:{receiver.port}", b"", {})
+    assert len(receiver.items) == 1
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=40))
+def test_a_web_address_is_one_or_is_refused(text: str) -> None:
+    for url in (text, f"http://{text}", f"https://example.com/{text}"):
+        with contextlib.suppress(Invalid):
+            check_url(url, ())
 
 
 async def test_a_blocked_name_uses_up_no_connection(receiver: HttpReceiver) -> None:
@@ -177,3 +225,11 @@ async def test_https_reaches_the_checked_address_under_its_own_name(
         assert request.headers["host"] == f"pager.example:{receiver.port}"
         with pytest.raises(Undelivered, match=r"(?i)certificate"):
             await Webhook(http).send(PAGE, Webhook.Address(url=f"https://else.example:{receiver.port}/x"))
+
+
+async def test_nothing_is_told_to_a_server_nobody_vouches_for(certificate: Certificate) -> None:
+    async with http_receiver(certificate.context) as impostor, Http(LOOPBACK) as http:
+        with pytest.raises(Undelivered, match=r"(?i)certificate") as no:
+            await Webhook(http).send(PAGE, Webhook.Address(url=impostor.url))
+    assert no.value.retry_after is not None
+    assert impostor.items == []

@@ -12,11 +12,14 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from app.channels.webhook import Webhook
+from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.notification import Undelivered
+from app.domain.representation import NotificationView
 from app.net.http import LOOPBACK, Http
 from app.net.slots import Slots
 from tests.support.pages import DEADLINE, PAGE
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, http_receiver
+from tests.support.world import World
 
 OLD, NEW = "whsec_b2xkIHNlY3JldCBvbGQgc2VjcmV0", "whsec_bmV3IHNlY3JldCBuZXcgc2VjcmV0"
 
@@ -75,6 +78,9 @@ async def test_a_webhook_says_whatever_people_write(http: Http, receiver: HttpRe
     (Reply(429, {"retry-after": "42"}), 42), (Reply(503, {"retry-after": "42"}), 42),
     (Reply(429, {"retry-after": "0"}), 1), (Reply(429, {"retry-after": "9" * 40}), 3600),
     (Reply(429, {"retry-after": "soon"}), 2), (Reply(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}), 1),
+    (Reply(429, {"retry-after": "Wed, 21 Oct 9999 07:28:00 GMT"}), 3600), (Reply(429, {"retry-after": "-5"}), 2),
+    (Reply(429, {"retry-after": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}), 2),
+    (Reply(503, {"retry-after": "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"}), 2),
     (Reply(400), None), (Reply(404), None), (Reply(410), None), (Reply(422, {"retry-after": "42"}), None),
 ])  # fmt: skip
 async def test_an_answer_says_whether_to_try_again(
@@ -104,13 +110,22 @@ async def test_what_a_receiver_writes_is_cut_and_cleaned(http: Http, receiver: H
     assert all("cookie" not in request.headers for request in await receiver.received(2))
 
 
-async def test_a_redirect_is_not_followed(http: Http, receiver: HttpReceiver) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(http: Http, receiver: HttpReceiver, status: int) -> None:
     async with http_receiver() as elsewhere:
-        receiver.usually = Reply(307, {"location": elsewhere.url})
-        with pytest.raises(Undelivered, match=r"307.*redirect") as no:
+        receiver.usually = Reply(status, {"location": elsewhere.url})
+        with pytest.raises(Undelivered, match=rf"{status}.*redirect.*correct the address") as no:
             await Webhook(http).send(PAGE, to(receiver))
         assert no.value.retry_after is None
         assert elsewhere.items == []
+
+
+@pytest.mark.parametrize("nowhere", ["http://[::1", "x" * 70_000, "http://é..example", "//", ""])
+async def test_a_redirect_to_nowhere_is_a_redirect_too(http: Http, receiver: HttpReceiver, nowhere: str) -> None:
+    receiver.usually = Reply(302, {"location": nowhere})
+    with pytest.raises(Undelivered, match=r"302.*redirect") as no:
+        await Webhook(http).send(PAGE, to(receiver))
+    assert no.value.retry_after is None
 
 
 async def test_a_silent_receiver_holds_back_nobody_else(http: Http, receiver: HttpReceiver) -> None:
@@ -131,6 +146,31 @@ async def test_who_has_said_200_has_taken_the_page(http: Http, receiver: HttpRec
     receiver.usually = Reply(200, body=b"never comes", hangs="after the head")
     await Webhook(http).send(PAGE, to(receiver))
     assert len(receiver.items) == 1
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_without_end_is_not_read_to_its_end(receiver: HttpReceiver, status: int) -> None:
+    receiver.usually = Reply(status, body=b"x" * 65_536, endless=True)
+    async with Http(LOOPBACK, deadline_secs=30) as http, asyncio.timeout(5):
+        answer = await http.post(receiver.url, b"{}", {})
+    assert (answer.status, len(answer.text)) == (status, 65_536)
+    assert receiver.poured < 32 * 2**20, "more than the buffers of two sockets hold"
+
+
+async def test_sixteen_silent_sends_are_all_that_one_receiver_can_hold(receiver: HttpReceiver) -> None:
+    slots = Slots(patience_secs=0.1)
+    async with Http(LOOPBACK, slots=slots) as http, http_receiver() as silent:
+        silent.usually = SILENCE
+        held = [asyncio.create_task(Webhook(http).send(PAGE, to(silent))) for _ in range(16)]
+        await silent.received(16)
+        with pytest.raises(Undelivered, match=r"16 sends to 127\.0\.0\.1:.* are under way") as no:
+            await Webhook(http).send(PAGE, to(silent))
+        assert no.value.retry_after == timedelta(seconds=1)
+        await Webhook(http).send(PAGE, to(receiver))
+        assert not any(send.done() for send in held)
+        assert len(silent.items) == 16
+        await silent.goes_down()
+        await asyncio.gather(*held, return_exceptions=True)
 
 
 async def test_a_receiver_that_was_down_gets_its_page(http: Http, receiver: HttpReceiver) -> None:
@@ -158,3 +198,32 @@ async def test_one_receiver_takes_no_more_than_its_share(receiver: HttpReceiver)
         await silent.comes_up()
         silent.usually = Reply()
         await Webhook(http).send(PAGE, to(silent))
+
+
+async def test_a_receiver_that_is_down_has_its_page_and_the_next_level_its_own(
+    world: World, receiver: HttpReceiver
+) -> None:
+    await receiver.goes_down()
+    away = {"name": "Dora", "webhook_url": receiver.url}
+    await world.gateway.documents.put(ME, "users", "dora", away)
+    story = await world.opens(["dora"], ["bob"], policy={"levels": [
+        {"targets": [{"type": "user", "id": "dora"}], "escalate_after_secs": 8},
+        {"targets": [{"type": "user", "id": "bob"}]},
+    ]})  # fmt: skip
+
+    async def dora() -> NotificationView:
+        notifications = await world.gateway.incidents.notifications(ME, story.id)
+        return next(one for one in notifications if one.target == "user:dora")
+
+    assert await story.after(seconds=15) == ["bob"]
+    waiting = await dora()
+    assert waiting.status == "pending"
+    assert waiting.attempts >= 2
+    assert "connect" in (waiting.last_error or "")
+    await receiver.comes_up()
+    assert await story.after(seconds=15) == []
+    [request] = await receiver.received()
+    arrived = await dora()
+    assert (arrived.status, arrived.last_error) == ("sent", None)
+    assert request.headers["idempotency-key"] == arrived.idempotency_key
+    assert json.loads(request.body)["incident"]["title"] == story.alert.title

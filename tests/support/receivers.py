@@ -40,12 +40,13 @@ class Inbox(Generic[T]):
 
 @dataclass(frozen=True)
 class Reply:
-    """`hangs` says when no more comes: at once (no reply at all), or after the head."""
+    """`hangs` says when no more comes: at once (no reply at all), or after the head; `endless` repeats the body."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     hangs: str = ""
+    endless: bool = False
 
 
 SILENCE = Reply(hangs="at once")
@@ -59,13 +60,17 @@ class Request:
 
 
 class HttpReceiver(Inbox[Request]):
-    """Answers 200, or first what `replies` says, in turn; `usually` changes what it answers after that."""
+    """Answers 200, or first what `replies` says, in turn; `usually` changes what it answers after that.
+
+    `poured` is how much of endless bodies the network has taken, in bytes.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__()
         self.replies: deque[Reply] = deque()
         self.usually = Reply()
         self.port = 0
+        self.poured = 0
         self.tls = tls
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
@@ -106,10 +111,15 @@ class HttpReceiver(Inbox[Request]):
             reply = self.replies.popleft() if self.replies else self.usually
             if reply.hangs == "at once":
                 await reader.read()
-            headers = [("content-length", str(len(reply.body))), *reply.headers.items()]
+            length = ("transfer-encoding", "chunked") if reply.endless else ("content-length", str(len(reply.body)))
+            headers = [(name.encode(), value.encode("latin-1")) for name, value in (length, *reply.headers.items())]
             writer.write(wire.send(h11.Response(status_code=reply.status, headers=headers)) or b"")
             if reply.hangs:
                 await reader.read()
+            while reply.endless:
+                writer.write(wire.send(h11.Data(reply.body)) or b"")
+                await writer.drain()
+                self.poured += len(reply.body)
             writer.write((wire.send(h11.Data(reply.body)) or b"") + (wire.send(h11.EndOfMessage()) or b""))
             await writer.drain()
             wire.start_next_cycle()
@@ -155,7 +165,8 @@ class Mail:
 class MailReceiver(Inbox[Mail]):
     """Takes every mail, or first replies to RCPT and to the text what `replies` says.
 
-    At a command in `hangs_at` it says nothing more; `hangs` is set when it has come to that.
+    At a command in `hangs_at` it says nothing more, at CONNECT not even its name; `hangs` is set when it has come
+    to that.
     """
 
     def __init__(self, logins: dict[str, str]) -> None:
@@ -165,6 +176,13 @@ class MailReceiver(Inbox[Mail]):
         self.replies: dict[str, deque[str]] = {"RCPT": deque(), "DATA": deque()}
         self.hangs_at: set[str] = set()
         self.hangs = asyncio.Event()
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, replies: list[str]
+    ) -> list[str]:
+        await self._reply("EHLO")
+        session.host_name = hostname
+        return replies
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -211,7 +229,10 @@ async def mail_receiver(
     receiver = MailReceiver(logins or {})
     loop = asyncio.get_running_loop()
 
-    def conversation() -> SMTP:
+    def conversation() -> asyncio.Protocol:
+        if "CONNECT" in receiver.hangs_at:
+            receiver.hangs.set()
+            return asyncio.Protocol()
         return SMTP(
             receiver,
             hostname="localhost",

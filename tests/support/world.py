@@ -15,6 +15,8 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
+from app.channels.base import Channel
+from app.channels.webhook import Webhook
 from app.config import Settings, Storage, Temporal
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
@@ -25,6 +27,7 @@ from app.domain.representation import IncidentView, TimelineEvent
 from app.domain.requests import Ask
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Status
+from app.net.http import LOOPBACK, Http
 from app.runtime import Gateway, crew, services, temporal_client
 from app.stack import postgres, temporal
 from app.store.database import Pool
@@ -209,12 +212,14 @@ async def time_skipping() -> AsyncIterator[TimeSkipper]:
 
 @asynccontextmanager
 async def world_on(url: str, connections: Pool, skipper: TimeSkipper) -> AsyncIterator[World]:
-    """Services, dispatcher and workers over a database and a Temporal."""
+    """Services, dispatcher and workers over a database and a Temporal; mail goes by pigeon, webhooks are real."""
     settings = Settings(storage=Storage(connection_string=SecretStr(url)))
     pigeon = Pigeon()
     gateway = services(settings, connections, skipper.client)
-    staff = workers(skipper.client, crew(settings, connections, {ChannelName.EMAIL: pigeon}))
     async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(Http(LOOPBACK, deadline_secs=2))
+        channels: dict[ChannelName, Channel] = {ChannelName.EMAIL: pigeon, ChannelName.WEBHOOK: Webhook(http)}
+        staff = workers(skipper.client, crew(settings, connections, channels))
         for worker in staff:
             await stack.enter_async_context(worker)
         dispatching = asyncio.create_task(gateway.dispatcher.run())
