@@ -20,7 +20,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)
-	@exec $(BIN)/python tests/bench/main.py
+	@exec $(BIN)/python -m tests.bench.main
 
 # Needs uv, in the venv or on the PATH.
 lock:

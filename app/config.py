@@ -211,7 +211,7 @@ class Smtp(Section):
     username: str | None = Field(None, description="None = no login.")
     password: SecretStr | None = Field(None, description="The login's password.")
     sender: Sender = Field("incidents@localhost", description="The From address.")
-    timeout_secs: Seconds = Field(10, description="The longest one message may take.")
+    timeout_secs: Annotated[float, Field(gt=0, le=15)] = Field(10, description="The longest one message may take.")
 
     @model_validator(mode="after")
     def _whole_login(self) -> "Smtp":
@@ -224,7 +224,7 @@ class Webhook(Section):
     secrets: tuple[SigningSecret, ...] = Field(
         (), max_length=2, description="`whsec_…`, the first one leads; two while rotating; none = unsigned."
     )
-    timeout_secs: Seconds = Field(10, description="The longest one receiver may take.")
+    timeout_secs: Annotated[float, Field(gt=0, le=15)] = Field(10, description="The longest one receiver may take.")
 
 
 class Slack(Section):

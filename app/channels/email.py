@@ -63,7 +63,7 @@ class Email:
             raise Undelivered(str(busy), BUSY) from busy
         except aiosmtplib.SMTPException as refusal:
             raise undelivered(refusal) from refusal
-        except (OSError, TimeoutError, ValueError, MessageError) as failed:
+        except (OSError, TimeoutError, ValueError, IndexError, MessageError) as failed:
             reason = plain(str(failed)) or f"no answer within {self.deadline_secs:g} s"
             raise Undelivered(f"{self.host}:{self.port}: {reason}", SOON) from failed
         return Receipt(reference=mail["Message-ID"])
@@ -93,8 +93,6 @@ def in_ascii(address: str) -> str:
     """The mail address with its domain as DNS has it. Raises: Undelivered when it is none that ASCII can say."""
     local, _, domain = address.rpartition("@")
     try:
-        if "=?" in address:
-            raise ValueError("an encoded word")
         return MailAddress(addr_spec=f"{local}@{domain.encode('idna').decode()}").addr_spec
     except (ValueError, IndexError, MessageError) as wrong:
         raise Undelivered(f"{plain(address)!r} is no mail address that can be written to") from wrong

@@ -59,6 +59,20 @@ async def test_a_thousand_equal_alerts_at_once_are_one_incident(connections: Poo
     assert await connections.fetchval("SELECT count(*) FROM outbox WHERE incident_id = $1", found["id"]) == 1
 
 
+async def test_two_gateways_merge_into_the_same_incidents_without_starting_over(
+    connections: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the other's lock finds the incident as the other left it, not none."""
+    doors = [Alerts(AlertStore(connections, timedelta(seconds=900)), lambda: None) for _ in range(2)]
+    known = [alert(title=f"shared {n} {uuid.uuid4()}") for n in range(100)]
+    opened = {id_ for id_, _ in await send(doors[0], *known)}
+    monkeypatch.setattr("app.store.alerts.ATTEMPTS", 1)
+    answers = await asyncio.gather(*(send(doors[n % 2], *known) for n in range(20)))
+    assert {outcome for answer in answers for _, outcome in answer} == {Outcome.MERGED}
+    counts = await connections.fetch("SELECT alert_count FROM incidents WHERE id = ANY($1::uuid[])", list(opened))
+    assert [row["alert_count"] for row in counts] == [21] * 100
+
+
 async def test_the_highest_severity_and_all_labels_stay(door: Alerts, connections: Pool) -> None:
     title = f"labels {uuid.uuid4()}"
     [(id_, _)] = await send(door, alert(title=title, severity="P3", labels={"a": "1"}))

@@ -45,7 +45,7 @@ async def settled(stack: Product) -> None:
 
 async def agreed(stack: Product, temporal: Client, incident: str) -> Incident:
     """The state of an incident's workflow, once PostgreSQL shows just the same."""
-    handle = temporal.get_workflow_handle_for(IncidentWorkflow.run, names.workflow_id(incident))
+    handle = temporal.get_workflow_handle(names.workflow_id(incident))
     async with stack.database() as database:
 
         async def same() -> Incident | None:

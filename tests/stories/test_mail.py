@@ -160,6 +160,13 @@ async def test_nobody_can_write_to_an_impossible_address(mailbox: MailReceiver, 
     assert no.value.retry_after is None
 
 
+@pytest.mark.parametrize("sender", ["a b@example.com", "Ops <@>", "@example.com", "a@b\ud800"])
+async def test_an_impossible_sender_may_be_corrected(mailbox: MailReceiver, sender: str) -> None:
+    with pytest.raises(Undelivered) as no:
+        await Email("127.0.0.1", mailbox.port, sender, "plain", deadline_secs=DEADLINE).send(PAGE, BOB)
+    assert no.value.retry_after == timedelta(seconds=5)
+
+
 async def test_a_domain_may_be_written_in_any_script(mailbox: MailReceiver) -> None:
     await post_office(mailbox).send(PAGE, Email.Address(email="bob@bücher.example"))
     [mail] = await mailbox.received()
