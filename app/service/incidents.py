@@ -27,6 +27,7 @@ from workflows.incident import IncidentWorkflow
 
 ANSWER_WITHIN = timedelta(seconds=5)
 """Of one call, and of all its tries: by itself the client goes on trying a server that is away for twice as long."""
+AGAIN_AFTER_SECS = 0.05
 NOT_RUNNING = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 CHANGEABLE = ("title", "description", "tags", "assignee", "team")
 
@@ -111,7 +112,22 @@ class Incidents:
             return await self.store.get(incident_id)
 
     async def _command(self, incident_id: str, command: Command) -> None:
-        """An update on the incident's workflow, which is started if it isn't running."""
+        """Raises: a refusal of the workflow's, Unavailable."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+                while not await self._update(incident_id, command):
+                    await asyncio.sleep(AGAIN_AFTER_SECS)
+        except WorkflowUpdateFailedError as failed:
+            raise _refusal(failed) from failed
+        except (RPCError, temporalio.client.WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, OSError) as away:
+            raise _away() from away
+
+    async def _update(self, incident_id: str, command: Command) -> bool:
+        """An update on the incident's workflow, which is started if it isn't running.
+
+        False when the run ended under it, or something came in just as it was ending and the step was undone: the
+        update is to be asked for again, and by its id is carried out once.
+        """
         start = WithStartWorkflowOperation(
             IncidentWorkflow.run,
             self.life.model_copy(update={"incident_id": incident_id}),
@@ -121,15 +137,15 @@ class Incidents:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
         try:
-            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                await self.temporal.execute_update_with_start_workflow(
-                    IncidentWorkflow.command, command, start_workflow_operation=start, id=command.id,
-                    rpc_timeout=ANSWER_WITHIN,
-                )  # fmt: skip
-        except WorkflowUpdateFailedError as failed:
-            raise _refusal(failed) from failed
-        except (RPCError, temporalio.client.WorkflowUpdateRPCTimeoutOrCancelledError, RuntimeError, OSError) as away:
-            raise _away() from away
+            await self.temporal.execute_update_with_start_workflow(
+                IncidentWorkflow.command, command, start_workflow_operation=start, id=command.id,
+                rpc_timeout=ANSWER_WITHIN,
+            )  # fmt: skip
+        except RPCError as unlucky:
+            if unlucky.status not in NOT_RUNNING:
+                raise
+            return False
+        return True
 
     async def list(self, who: Principal, query: IncidentQuery) -> IncidentPage:
         """Raises: Forbidden, Invalid (the cursor), Unavailable."""
