@@ -115,7 +115,7 @@ class Incidents:
         """Raises: a refusal of the workflow's, Unavailable."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                while not await self._update(incident_id, command):
+                while not await self._update(incident_id, command):  # noqa: ASYNC110 — nothing tells when
                     await asyncio.sleep(AGAIN_AFTER_SECS)
         except WorkflowUpdateFailedError as failed:
             raise _refusal(failed) from failed
