@@ -155,7 +155,8 @@ class IncidentWorkflow:
 
     def over(self) -> bool:
         ends_at = self.ends_at()
-        return ends_at is not None and not self.busy() and ends_at <= workflow.now()
+        quiet = not self.busy() and not self.pages.under_way
+        return ends_at is not None and quiet and ends_at <= workflow.now()
 
     def busy(self) -> bool:
         """Something has come in that has not been seen through."""

@@ -39,7 +39,11 @@ WHERE id = $1 AND (version_time, version_seq) < ($2, $3)
 RETURNING collecting AND $19::timestamptz IS NOT NULL AS younger_alert, reported_severity
 """
 
+# What stands after the newest entry was written by a worker that died before Temporal heard of it.
 TELL = """
+WITH undone AS (
+    DELETE FROM timeline WHERE incident_id = $1 AND seq > $3 AND (version_time, version_seq) < ($2, $3)
+)
 INSERT INTO timeline (incident_id, seq, type, at, actor_name, actor_type, command_id, data, version_time, version_seq)
 SELECT $1, u.seq, u.type, u.at, u.actor_name, u.actor_type, u.command_id, u.data, $2, $3
 FROM unnest($4::int[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
@@ -50,6 +54,9 @@ ON CONFLICT (incident_id, seq) DO UPDATE SET
     version_seq = excluded.version_seq
 WHERE (timeline.version_time, timeline.version_seq) < (excluded.version_time, excluded.version_seq)
 """
+
+TOLD = 7
+"""Columns of an entry."""
 
 WORDS = """
 UPDATE incidents SET
@@ -95,8 +102,7 @@ class IncidentStore:
         id_ = UUID(incident.id)
         async with self.pool.transaction() as connection:
             written = await connection.fetchrow(PROJECT, id_, time_ns, incident.seq, *_columns(incident, entries))
-            if entries:
-                await _tell(connection, incident, time_ns, entries)
+            await _tell(connection, incident, time_ns, entries)
             if written is None:
                 return
             for command in {entry.command for entry in entries if entry.command}:
@@ -189,7 +195,10 @@ async def _tell(connection: Connection, incident: Incident, time_ns: int, entrie
     rows = [
         (e.seq, e.type, e.at, e.actor.name, e.actor.type, e.command, e.model_dump(mode="json")["data"]) for e in entries
     ]
-    await connection.execute(TELL, UUID(incident.id), time_ns, incident.seq, *zip(*rows, strict=True))
+    columns = list(zip(*rows, strict=True)) or [()] * TOLD
+    await connection.execute(TELL, UUID(incident.id), time_ns, incident.seq, *columns)
+    if not entries:
+        return
     news = [
         orjson.dumps({"incident_id": incident.id, "seq": e.seq, "type": e.type, "status": incident.status}).decode()
         for e in entries

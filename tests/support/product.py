@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import random
 import re
+import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
 from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
@@ -23,7 +25,7 @@ from temporalio.client import Client
 from app.config import Temporal
 from app.runtime import temporal_client
 from app.store.embedded import Cluster
-from tests.bench.stack import PORTS, environment, free_ports
+from tests.bench.stack import PORTS, environment
 from tests.support.receivers import HttpReceiver, Inbox
 
 T = TypeVar("T")
@@ -41,6 +43,25 @@ async def eventually(probe: Callable[[], Awaitable[T]], within: float = 30) -> T
         assert time.monotonic() < deadline, f"still {answer!r} after {within:g} s"
         await asyncio.sleep(0.05)
     return answer
+
+
+def signalled(processes: Iterable[psutil.Process], number: Signals) -> None:
+    """All of them, but those that have ended by themselves meanwhile."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def quiet_ports(count: int) -> list[int]:
+    """Free ones from below those that systems hand out: nobody is given one while what listens there is restarted."""
+    with ExitStack() as held:
+        found: list[int] = []
+        while len(found) < count:
+            with suppress(OSError):
+                port = random.randrange(15_000, 32_000)
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 class Page(NamedTuple):
@@ -99,9 +120,15 @@ class Product:
     async def stop(self) -> int:
         """Ctrl-C; the exit code."""
         assert self.process is not None
-        assert self.reading is not None
         if self.process.returncode is None:
-            os.kill(self.process.pid, SIGINT)
+            with suppress(ProcessLookupError):
+                os.kill(self.supervisor, SIGINT)
+        return await self.ends()
+
+    async def ends(self) -> int:
+        """The exit code, once it and everything that writes where it does has ended."""
+        assert self.process is not None
+        assert self.reading is not None
         await self.reading
         return await self.process.wait()
 
@@ -141,9 +168,8 @@ class Product:
 
     async def crash(self) -> None:
         """kill -9 of everything at once."""
-        for process in self.processes():
-            process.kill()
-        await self.stop()
+        signalled(self.processes(), SIGKILL)
+        await self.ends()
 
     @contextmanager
     def unattended(self) -> Iterator[None]:
@@ -159,13 +185,11 @@ class Product:
         """The part and whatever it has started hang: connections stay open, and nothing is answered."""
         server = psutil.Process(self.pid(part))
         family = [server, *server.children(recursive=True)]
-        for process in family:
-            process.send_signal(SIGSTOP)
+        signalled(family, SIGSTOP)
         try:
             yield
         finally:
-            for process in family:
-                process.send_signal(SIGCONT)
+            signalled(family, SIGCONT)
 
     def processes(self) -> list[psutil.Process]:
         supervisor = psutil.Process(self.supervisor)
@@ -228,7 +252,7 @@ class Product:
 @asynccontextmanager
 async def product(home: Path, **settings: str) -> AsyncIterator[Product]:
     """Ready; `settings` are LLM_IM__… ones by what follows that. Ended on leaving, if it has not by then."""
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    ports = dict(zip(PORTS, quiet_ports(len(PORTS)), strict=True))
     url = f"http://127.0.0.1:{ports['SERVER__HTTP_PORT']}"
     named = {f"LLM_IM__{name}": value for name, value in settings.items()}
     async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as http:
