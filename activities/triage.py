@@ -10,28 +10,21 @@ from temporalio import activity
 
 from app.domain.escalation import Facts, Policy, Repeat, choose
 from app.domain.incident import Heard, Incident
+from app.domain.notification import Outgoing
 from app.domain.record import Record
 from app.domain.vocabulary import Severity
 
 if TYPE_CHECKING:
-    from app.store.deliveries import DeliveryStore
     from app.store.documents import DocumentStore
     from app.store.incidents import IncidentStore
+    from app.store.messages import MessageStore
 
 
 class About(Record):
+    """An incident, and the moment that is asked about."""
+
     incident_id: str
-
-
-class Outgoing(Record):
-    """A page that must be sent: its key, and whom it tells through what."""
-
-    key: str
-    cycle: int
-    rung: int
-    level: int
-    target: str
-    channel: str
+    at: datetime
 
 
 class Life(Record):
@@ -59,6 +52,7 @@ class Opened(Record):
 class Routing(Record):
     incident_id: str
     severity: Severity
+    at: datetime
 
 
 class Routed(Record):
@@ -69,7 +63,7 @@ class Routed(Record):
 class Triage:
     incidents: IncidentStore
     documents: DocumentStore
-    deliveries: DeliveryStore
+    messages: MessageStore
     default_policy: str
     escalation_enabled: bool = True
 
@@ -78,10 +72,10 @@ class Triage:
         """Everything a run starts with. Reads only."""
         heard, before, row = await self.incidents.load(about.incident_id)
         if before is not None:
-            waiting = await self.deliveries.outstanding(about.incident_id)
-            outgoing = tuple(Outgoing.model_validate(delivery, from_attributes=True) for delivery in waiting)
+            waiting = await self.messages.outstanding(about.incident_id)
+            outgoing = tuple(delivery.outgoing for delivery in waiting)
             return Opened(heard=heard, opened_at=row["created_at"], incident=before, outstanding=outgoing)
-        facts = Facts.model_validate(dict(row.items()) | {"severity": heard.severity})
+        facts = Facts.model_validate(dict(row.items()) | {"severity": heard.severity, "at": about.at})
         return Opened(heard=heard, opened_at=row["created_at"], policy=await self._policy(facts))
 
     @activity.defn(name="triage.listen")
@@ -94,7 +88,7 @@ class Triage:
     async def route(self, routing: Routing) -> Routed:
         """The policy that fits the incident at a severity. Reads only."""
         _, _, row = await self.incidents.load(routing.incident_id)
-        facts = Facts.model_validate(dict(row.items()) | {"severity": routing.severity})
+        facts = Facts.model_validate(dict(row.items()) | {"severity": routing.severity, "at": routing.at})
         return Routed(policy=await self._policy(facts))
 
     async def _policy(self, facts: Facts) -> Policy | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from app.client import Client, Failed, card, plain, table
+from app.client import Client, Failed, assumption, card, plain, table, timeline
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -48,7 +48,7 @@ def defaults(
     api_key: Annotated[str, typer.Option("--api-key", envvar="LLM_IM_API_KEY")] = "",
 ) -> None:
     given = {"endpoint": endpoint, "api_key": api_key}
-    context.default_map = dict.fromkeys(("alert", "list", "get", "ack", "resolve", "health"), given)
+    context.default_map = dict.fromkeys(("alert", "list", "get", "ack", "resolve", "simulate", "health"), given)
 
 
 @app.command()
@@ -214,6 +214,28 @@ def resolve(
     """Say that an incident is over."""
     body = {"resolved_by": actor, "notes": notes, "root_cause": root_cause, "method": "Manual"}
     _command(Client(endpoint, api_key), incident_id, "resolve", body, as_json)
+
+
+@app.command()
+def simulate(
+    policy: Annotated[str, typer.Argument(metavar="POLICY", help="The escalation policy's id.")],
+    severity: Annotated[str, typer.Option("--severity", "-S", help="P0 (worst) to P4.")] = "P2",
+    at: Annotated[str | None, typer.Option(help="The moment of the first alert, like 2026-12-24T03:00:00Z.")] = None,
+    source: Annotated[str, typer.Option("--source", "-s", help="Who reports it.")] = "",
+    assume: Annotated[
+        list[str] | None,
+        typer.Option("--assume", help="SECONDS:DEED or SECONDS:DEED=WHO, like 120:ack=alice or 0:channel_fails=slack."),
+    ] = None,
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Play a policy through: who would be told what, when and through what. Nobody is told anything."""
+    with _refusals():
+        body = {
+            "severity": severity, "at": at, "incident": {"source": source},
+            "assume": [assumption(said) for said in assume or []],
+        }  # fmt: skip
+        told = Client(endpoint, api_key).post("api", "v1", "escalation-policies", policy, "simulate", body=body)
+        _print(told, as_json, timeline(told))
 
 
 @app.command()

@@ -95,3 +95,41 @@ def card(incident: dict[str, Any]) -> str:
 
 def _value(value: object) -> str:
     return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def assumption(said: str) -> dict[str, object]:
+    """`120:ack=alice` as the server takes it. Raises: Failed."""
+    when, _, what = said.partition(":")
+    deed, _, who = what.partition("=")
+    try:
+        return {"after_secs": float(when), deed: int(who) if who.isdecimal() else who or True}
+    except ValueError:
+        raise Failed(f"--assume {said!r}: must look like 120:ack=alice") from None
+
+
+def timeline(simulated: dict[str, Any]) -> str:
+    """One line per event of a simulation."""
+    lines = [f"{_elapsed(one['after_secs'])}  {one['event']:<20}  {_event(one)}" for one in simulated["timeline"]]
+    if not simulated["applies"]:
+        lines.append(f"Its conditions don't hold here: {simulated['chosen'] or 'no policy'} would be taken.")
+    return "\n".join([*lines, *(["… and so on."] if simulated["truncated"] else [])])
+
+
+def _elapsed(secs: float) -> str:
+    minutes, seconds = divmod(round(secs), 60)
+    return f"+{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+
+
+def _event(one: dict[str, Any]) -> str:
+    data = one["data"]
+    match one["event"]:
+        case "notification_sent" | "notification_failed":
+            why = f" ({data['reason']})" if data.get("reason") else ""
+            return plain(f"{data['message']} to {data['target']} by {data['channel']}{why}")
+        case "paged":
+            later = [f"{whom} at {at}" for whom, at in data["later"].items()]
+            return plain(f"level {data['level']} {data['name']}: {', '.join([*data['told'], *later])}")
+        case "failover":
+            return plain(f"{data['target']}: {data['to']} instead of {data['channel']}, {data['reason']}")
+    shown = {name: value for name, value in data.items() if value not in (None, "", [], {})}
+    return plain(", ".join([*(f"{name} {value}" for name, value in shown.items()), f"by {one['actor']}"]))

@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from app.domain.vocabulary import ChannelName
+
 
 def _database(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("postgresql://", "postgres://", "memory://")):
@@ -198,9 +200,11 @@ class Correlation(Section):
 
 
 class Channel(Section):
-    type: Literal["email", "webhook", "slack", "pagerduty"] = Field(description="The way to reach people.")
+    type: Literal["email", "webhook", "slack", "pagerduty", "teams", "sms", "apprise"] = Field(
+        description="The way to reach people."
+    )
     enabled: bool = Field(True, description="Off: nothing is sent this way.")
-    webhook_url: SecretStr | None = Field(None, description="Where a Slack or webhook channel posts to.")
+    webhook_url: SecretStr | None = Field(None, description="Where a Slack or Teams channel posts to.")
     integration_key: SecretStr | None = Field(None, description="PagerDuty's Events v2 key.")
 
 
@@ -228,24 +232,72 @@ class Webhook(Section):
 
 
 class Slack(Section):
-    webhook_url: SecretStr | None = Field(None, description="For Slack channels that name none.")
-    bot_token: SecretStr | None = Field(None, description="`xoxb-…`, for Slack channels without a webhook.")
+    webhook_url: SecretStr | None = Field(None, description="An incoming webhook: where `slack` alone posts to.")
+    bot_token: SecretStr | None = Field(None, description="`xoxb-…`: messages with buttons, edited as things change.")
+    signing_secret: SecretStr | None = Field(None, description="By which what Slack's users click is known as theirs.")
+    base_url: WebUrl = Field("https://slack.com/api", description="Slack's Web API.")
 
 
 class PagerDuty(Section):
-    integration_key: SecretStr | None = Field(None, description="For PagerDuty channels that name none.")
+    integration_key: SecretStr | None = Field(None, description="The Events v2 key behind `pagerduty` alone.")
+    base_url: WebUrl = Field("https://events.pagerduty.com", description="PagerDuty's Events API.")
+
+
+class Teams(Section):
+    webhook_url: SecretStr | None = Field(None, description="The workflow webhook behind `teams` alone.")
+
+
+class Sms(Section):
+    url: SecretStr | None = Field(None, description="An apprise URL with `{to}`, like twilio://SID:TOKEN@FROM/{to}.")
+
+
+class Apprise(Section):
+    services: dict[str, SecretStr] = Field(
+        {}, description="Name → apprise URL, with `{to}` where each person's own address goes: tgram://TOKEN/{to}."
+    )
+    timeout_secs: Annotated[float, Field(gt=0, le=15)] = Field(10, description="The longest one message may take.")
+
+
+class RateLimit(Section):
+    requests_per_minute: Annotated[float, Field(gt=0, le=1_000_000)] = Field(description="In the long run.")
+    burst: Annotated[int, Field(ge=1, le=100_000)] = Field(1, description="At once, after a quiet time.")
+
+
+class Bundling(Section):
+    enabled: bool = Field(True, description="In a storm a person gets one message about many incidents.")
+    after: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Messages in a window that still come alone.")
+    window_secs: Annotated[float, Field(ge=1, le=3600)] = Field(60, description="The window. P0 always comes alone.")
 
 
 class Notifications(Section):
     channels: tuple[Channel, ...] = Field((), description="Switches channels off; one that isn't listed is on.")
     smtp: Smtp = Field(Smtp(), description="E-mail.")
     webhook: Webhook = Field(Webhook(), description="Outbound webhooks.")
-    slack: Slack = Field(Slack(), description="Slack's credentials.")
-    pagerduty: PagerDuty = Field(PagerDuty(), description="PagerDuty's credentials.")
+    slack: Slack = Field(Slack(), description="Slack.")
+    pagerduty: PagerDuty = Field(PagerDuty(), description="PagerDuty.")
+    teams: Teams = Field(Teams(), description="Microsoft Teams.")
+    sms: Sms = Field(Sms(), description="Text messages.")
+    apprise: Apprise = Field(Apprise(), description="Every other service, through apprise.")
+    rate_limits: dict[ChannelName, RateLimit] = Field({}, description="Per channel; none = unlimited.")
+    bundling: Bundling = Field(Bundling(), description="Storms.")
+    one_click_secs: Annotated[float, Field(ge=0, le=31_622_400)] = Field(
+        86_400, description="How long a mail's acknowledge link works; 0 = mails carry none."
+    )
     give_up_after_secs: Seconds = Field(3600, description="A message that could not be delivered by then has failed.")
 
     def enabled(self, channel: str) -> bool:
         return all(listed.enabled for listed in self.channels if listed.type == channel)
+
+    def webhook_of(self, channel: Literal["slack", "teams"]) -> SecretStr | None:
+        """Where the channel posts to when no address is given: its own section, else the list of channels."""
+        own: SecretStr | None = getattr(self, channel).webhook_url
+        return own or next((c.webhook_url for c in self.channels if c.type == channel and c.webhook_url), None)
+
+    @property
+    def integration_key(self) -> SecretStr | None:
+        """PagerDuty's, from its own section, else from the list of channels."""
+        listed = (c.integration_key for c in self.channels if c.type == "pagerduty" and c.integration_key)
+        return self.pagerduty.integration_key or next(listed, None)
 
 
 class Net(Section):
@@ -300,7 +352,4 @@ class Settings(Section):
         """What was set but has no effect yet, as dotted keys."""
         told: list[str] = sorted(self.model_fields_set & {"enrichment", "ml", "correlation", "redis"})
         told += sorted(f"server.{name}" for name in self.server.model_fields_set & {"grpc_host", "grpc_port"})
-        notifications = self.notifications
-        told += sorted(f"notifications.{name}" for name in notifications.model_fields_set & {"slack", "pagerduty"})
-        later = {channel.type for channel in notifications.channels} & {"slack", "pagerduty"}
-        return told + [f"notifications.channels ({name})" for name in sorted(later)]
+        return told

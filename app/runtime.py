@@ -1,7 +1,7 @@
 """The composition root: everything that is constructed is constructed here, from settings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,13 +26,17 @@ from app.service.documents import Documents
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
+from app.service.oncall import OnCall
+from app.service.simulate import Simulations
 from app.store.alerts import AlertStore
 from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
 from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
+from app.store.messages import MessageStore
 from app.store.outbox import Outbox
+from app.store.turns import TurnStore
 from app.telemetry import metrics
 
 
@@ -42,17 +46,19 @@ class Gateway:
     alerts: Alerts
     incidents: Incidents
     documents: Documents
+    oncall: OnCall
     keys: Keys
     health: Health
     dispatcher: Dispatcher
+    simulations: Simulations
 
 
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The services with a pool, a Temporal client and a running dispatcher. Neither server need be there yet."""
     temporal = await temporal_client(settings.temporal, lazy=True)
-    async with pool(database_url(settings), settings.storage.pool_size) as connections:
-        made = services(settings, connections, temporal)
+    async with pool(database_url(settings), settings.storage.pool_size) as connections, channels(settings) as ways:
+        made = services(settings, connections, temporal, ways)
         background = [asyncio.create_task(made.dispatcher.run()), asyncio.create_task(made.keys.keep_fresh())]
         try:
             yield made
@@ -68,12 +74,12 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
 async def at_rest(settings: Settings) -> AsyncIterator[Gateway]:
     """The services with a pool, but nothing running: for commands that do one thing."""
     temporal = await temporal_client(settings.temporal, lazy=True)
-    async with pool(database_url(settings), 2) as connections:
-        yield services(settings, connections, temporal)
+    async with pool(database_url(settings), 2) as connections, channels(settings) as ways:
+        yield services(settings, connections, temporal, ways)
 
 
-def services(settings: Settings, connections: Pool, temporal: Client) -> Gateway:
-    """The services over open connections; nothing runs yet."""
+def services(settings: Settings, connections: Pool, temporal: Client, channels: Collection[ChannelName]) -> Gateway:
+    """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
     life = Life(
         incident_id="",
         reopens_for_secs=settings.deduplication.window_secs,
@@ -92,10 +98,15 @@ def services(settings: Settings, connections: Pool, temporal: Client) -> Gateway
             settings.escalation.default_policy,
             round(settings.escalation.default_timeout_secs),
         ),
+        oncall=OnCall(DocumentStore(connections)),
         keys=Keys(KeyStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,
-    )
+        simulations=Simulations(
+            DocumentStore(connections), TurnStore(connections), frozenset(channels),
+            settings.escalation.default_policy,
+        ),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,13 +121,13 @@ class Crew:
 
 def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Crew:
     """The activities over open connections and channels."""
-    incidents, documents, deliveries = (
-        IncidentStore(connections), DocumentStore(connections), DeliveryStore(connections),
+    incidents, documents, messages, deliveries = (
+        IncidentStore(connections), DocumentStore(connections), MessageStore(connections), DeliveryStore(connections),
     )  # fmt: skip
     escalation = settings.escalation
     return Crew(
-        triage=Triage(incidents, documents, deliveries, escalation.default_policy, escalation.enabled),
-        directory=Directory(documents, deliveries, frozenset(channels)),
+        triage=Triage(incidents, documents, messages, escalation.default_policy, escalation.enabled),
+        directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took),
     )
@@ -124,10 +135,11 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
 
 @asynccontextmanager
 async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Channel]]:
-    """The ways to reach people that aren't switched off, ready to send."""
+    """The ways to reach people that the settings allow, ready to send. Raises: CannotStart when one is set up wrong."""
     said = settings.notifications
     async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
-        yield {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
+        ways = {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
+        yield {name: way for name, way in ways.items() if way is not None}
 
 
 def reachable(settings: Settings) -> tuple[Network, ...]:

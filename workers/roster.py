@@ -18,9 +18,10 @@ GRACE = timedelta(seconds=15)
 
 def local(crew: Crew) -> Sequence[Callable[..., Any]]:
     """The short steps, run where the workflow runs."""
-    triage = crew.triage
+    triage, directory = crew.triage, crew.directory
     return (
-        triage.open, triage.listen, triage.route, crew.directory.page, crew.projection.project, crew.sending.give_up,
+        triage.open, triage.listen, triage.route, directory.page, directory.inform, directory.redeliver,
+        directory.find, directory.insist, crew.projection.project, crew.sending.give_up,
     )  # fmt: skip
 
 

@@ -8,10 +8,10 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ApplicationError
 
-from activities.directory import Directory, Paging
+from activities.directory import Directory, Keys, Paging, Redeliver
 from activities.projection import Projection, Show
-from activities.triage import About, Life, Outgoing, Routing, Triage
-from app.domain import lifecycle
+from activities.triage import About, Life, Routing, Triage
+from app.domain import lifecycle, paging
 from app.domain.errors import Refused
 from app.domain.incident import Command, CommandKind, Incident, Page
 from app.domain.lifecycle import Change
@@ -60,9 +60,10 @@ class IncidentWorkflow:
     async def begin(self) -> None:
         """Loads the incident as PostgreSQL knows it, unless the run before has handed it over."""
         if self.current is None:
-            opened = await local(Triage.open, About(incident_id=self.life.incident_id))
+            opened = await local(Triage.open, About(incident_id=self.life.incident_id, at=workflow.now()))
             if opened.incident is not None:
-                self.current, self.shown_seq = opened.incident, opened.incident.seq
+                self.current = paging.recovered(opened.incident, opened.outstanding)
+                self.shown_seq = opened.incident.seq
             else:
                 self.take(
                     lifecycle.opened(
@@ -71,39 +72,45 @@ class IncidentWorkflow:
                     )
                 )  # fmt: skip
             self.take(lifecycle.hear(self.incident, opened.heard, workflow.now()))
-            self.pages.send(opened.outstanding)
+            self.pages.send(self.incident.flying)
 
     async def live(self) -> None:
         """Whatever is to be done now: listen, look at the clock, page, and show what came of it."""
         if self.alerts_changed:
             self.alerts_changed = False
-            heard = await local(Triage.listen, About(incident_id=self.incident.id))
+            heard = await local(Triage.listen, About(incident_id=self.incident.id, at=workflow.now()))
             self.take(lifecycle.hear(self.incident, heard, workflow.now()))
         if self.reroute:
             self.reroute = False
-            routed = await local(Triage.route, Routing(incident_id=self.incident.id, severity=self.incident.severity))
-            self.take(lifecycle.rerouted(self.incident, routed.policy, workflow.now()))
+            await self.route()
         self.take(lifecycle.tick(self.incident, workflow.now()))
-        incident, page, entries = lifecycle.climb(self.incident, workflow.now())
+        incident, page, entries = paging.climb(self.incident, workflow.now())
         self.take((incident, entries))
-        outgoing = await self.decide(page) if page is not None else ()
-        doubted, self.pages.doubted = self.pages.doubted, []
-        await self.show(again=bool(doubted))
-        await self.pages.insist(doubted)
-        self.pages.send(tuple(page for page in outgoing if self.wanted(page)))
+        if page is not None:
+            await self.decide(page)
+        self.take(paging.unconfirmed(self.incident, workflow.now()))
+        self.current, outgoing = paging.due(self.incident, workflow.now())
+        await self.show(again=bool(self.pages.doubted))
+        await self.pages.insist()
+        self.pages.send(outgoing)
 
-    async def decide(self, page: Page) -> tuple[Outgoing, ...]:
+    async def route(self) -> None:
+        """Chooses the policy anew, for the severity as it is now."""
+        ask = Routing(incident_id=self.incident.id, severity=self.incident.severity, at=workflow.now())
+        routed = await local(Triage.route, ask)
+        self.take(paging.rerouted(self.incident, routed.policy, workflow.now()))
+
+    async def decide(self, page: Page) -> None:
         """Whom a level tells. Nobody, if somebody took the incident while we were looking them up."""
-        decided = await local(Directory.page, Paging(incident_id=self.incident.id, page=page))
-        if not self.wanted(page):
+        severity = self.incident.severity
+        ask = Paging(incident_id=self.incident.id, page=page, severity=severity, at=workflow.now())
+        decided = await local(Directory.page, ask)
+        if self.incident.wants(page):
+            self.take(
+                paging.paged(self.incident, page, decided.outgoing, decided.unreached, workflow.now())
+            )  # fmt: skip
+        else:
             self.stop_pages = True
-            return ()
-        told = [f"{outgoing.target} by {outgoing.channel}" for outgoing in decided.outgoing]
-        self.take(lifecycle.paged(self.incident, page, told, decided.unreachable, workflow.now()))
-        return decided.outgoing
-
-    def wanted(self, page: Page | Outgoing) -> bool:
-        return self.incident.status.waits_for_somebody and self.incident.cycle == page.cycle
 
     def take(self, change: Change) -> None:
         """Makes a change this incident's present, and everything that follows from it."""
@@ -128,6 +135,7 @@ class IncidentWorkflow:
         shown = Show(incident=incident, time_ns=workflow.time_ns(), entries=entries, stop_pages=stop_pages)
         await local(Projection.project, shown)
         self.shown_seq = incident.seq
+        await self.pages.inform(paging.notices(incident, entries), by=entries[-1].actor.name if entries else None)
         if any(entry.type in TOLD_TO_TEMPORAL for entry in entries):
             workflow.upsert_search_attributes(searchable(incident))
 
@@ -184,6 +192,27 @@ class IncidentWorkflow:
     def may_command(self, command: Command) -> None:
         if self.current is not None:
             judged(lambda: lifecycle.apply(self.incident, command, workflow.now()))
+
+    @workflow.update
+    async def redeliver(self, ask: Redeliver) -> str:
+        """Sends a message once more, whatever has become of the incident; the new notification's id."""
+        await workflow.wait_condition(lambda: self.current is not None)
+        again = await local(Directory.redeliver, ask)
+        self.take(
+            lifecycle.told(
+                self.incident, workflow.now(), Actor(name=ask.by), EventType.NOTIFICATION_REDELIVERED,
+                key=again.outgoing.key, target=again.outgoing.target, channel=again.outgoing.channel,
+            )
+        )  # fmt: skip
+        self.pages.send([again.outgoing])
+        return again.notification_id
+
+    @workflow.signal
+    async def undelivered(self, key: str) -> None:
+        """A provider that had taken a message says that it never arrived."""
+        await workflow.wait_condition(lambda: self.current is not None)
+        for message in await local(Directory.find, Keys(keys=(key,))):
+            self.take(paging.failed(self.incident, message, "the provider could not deliver it", workflow.now()))
 
     @workflow.signal
     def look_again(self) -> None:

@@ -1,4 +1,4 @@
-"""The pages of an incident that are on their way: each an activity, retried until it is taken or nobody needs it."""
+"""The messages of an incident that are on their way: each an activity, retried until it is taken or nobody needs it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,23 +8,19 @@ from typing import TYPE_CHECKING
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from activities.directory import Directory, Paging
-from activities.sending import GiveUp, Send, Sending
-from activities.triage import Outgoing
-from app.domain import lifecycle
-from app.domain.incident import Page
-from app.domain.timeline import SYSTEM, EventType
+from activities.directory import Directory, Informing, Keys
+from activities.sending import GiveUp, Send, Sending, Sent
+from app.domain import paging
+from app.domain.notification import Outgoing
 from workflows import options
 from workflows.local import local
 
 if TYPE_CHECKING:
     from workflows.incident import IncidentWorkflow
 
-Rung = tuple[int, int]
-
 
 class Pages:
-    """`under_way` maps delivery keys to their pages; `arrived` are the rungs of which at least one page was taken.
+    """`under_way` maps delivery keys to their messages, in the order in which they were handed out.
 
     `doubted`: PostgreSQL said that nobody needs them, which is not so: it shows something that a killed
     worker wrote there and never got to decide.
@@ -35,81 +31,78 @@ class Pages:
         self.give_up_after = give_up_after
         self.under_way: dict[str, Outgoing] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.arrived: set[Rung] = set()
         self.doubted: list[Outgoing] = []
 
-    def send(self, pages: Iterable[Outgoing]) -> None:
-        """Starts sending, without waiting. A page that is on its way already is not started again."""
-        for page in pages:
-            if page.key not in self.under_way:
-                self.under_way[page.key] = page
-                self.tasks[page.key] = asyncio.create_task(self._send(page))
+    def send(self, messages: Iterable[Outgoing]) -> None:
+        """Starts sending, without waiting. A message that is on its way already is not started again."""
+        for message in messages:
+            if message.key not in self.under_way and self.of.incident.wants(message):
+                before = [o.key for o in self.under_way.values() if _receiver(o) == _receiver(message)]
+                self.under_way[message.key] = message
+                self.tasks[message.key] = asyncio.create_task(self._send(message, before))
 
     def stop_unwanted(self) -> None:
-        for key, page in list(self.under_way.items()):
-            if not self.of.wanted(page):
+        for key, message in list(self.under_way.items()):
+            if not self.of.incident.wants(message):
                 self.tasks[key].cancel()
 
-    async def _send(self, page: Outgoing) -> None:
-        incident = self.of.incident
+    async def inform(self, notices: tuple[Outgoing, ...], by: str | None = None) -> None:
+        """Tells people who were paged what has become of the incident."""
+        if notices:
+            await local(Directory.inform, Informing(incident_id=self.of.incident.id, notices=notices, by=by))
+            self.send(notices)
+
+    async def insist(self) -> None:
+        """Sends messages again that PostgreSQL, which has been put right meanwhile, called off."""
+        doubted, self.doubted = self.doubted, []
+        wanted = tuple(message for message in doubted if self.of.incident.wants(message))
+        if wanted:
+            await local(Directory.insist, Keys(keys=tuple(message.key for message in wanted)))
+            self.send(wanted)
+
+    async def _send(self, message: Outgoing, before: list[str]) -> None:
         try:
-            sent = await workflow.execute_activity_method(
-                Sending.send,
-                Send(key=page.key),
-                task_queue=options.send_queue(incident.severity),
-                start_to_close_timeout=options.SEND_TIMEOUT,
-                schedule_to_close_timeout=self.give_up_after,
-                heartbeat_timeout=options.SEND_HEARTBEAT,
-                retry_policy=options.SEND_RETRY,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                priority=options.priority(incident.severity),
-                summary=f"level {page.level}: {page.target} by {page.channel}"[:200],
-            )
+            if not message.kind.page:
+                await workflow.wait_condition(lambda: not any(key in self.under_way for key in before))
+            sent = await self._deliver(message)
         except (ActivityError, asyncio.CancelledError) as ended:
             if not is_cancelled_exception(ended):
-                await self._failed(page, ended)
+                await self._failed(message, ended)
         else:
-            self._arrived(page, needed=sent.outcome == "sent")
+            await self._arrived(message, needed=sent.outcome == "sent")
         finally:
-            del self.under_way[page.key], self.tasks[page.key]
+            del self.under_way[message.key], self.tasks[message.key]
 
-    def _arrived(self, page: Outgoing, *, needed: bool) -> None:
+    async def _deliver(self, message: Outgoing) -> Sent:
+        severity = self.of.incident.severity
+        return await workflow.execute_activity_method(
+            Sending.send,
+            Send(key=message.key),
+            task_queue=options.send_queue(severity),
+            start_to_close_timeout=options.SEND_TIMEOUT,
+            schedule_to_close_timeout=self.give_up_after,
+            heartbeat_timeout=options.SEND_HEARTBEAT,
+            retry_policy=options.SEND_RETRY,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            priority=options.priority(severity),
+            summary=f"{message.kind}, level {message.level}: {message.target} by {message.channel}"[:200],
+        )
+
+    async def _arrived(self, message: Outgoing, *, needed: bool) -> None:
         if needed:
-            self.arrived.add((page.cycle, page.rung))
-            self._tell(EventType.NOTIFICATION_SENT, page)
-        elif self.of.wanted(page):
-            self.doubted.append(page)
+            self.of.take(paging.sent(self.of.incident, message, workflow.now()))
+            await self.inform(paging.late_notice(self.of.incident, message))
+        elif self.of.incident.wants(message):
+            self.doubted.append(message)
             self.of.stirred = True
 
-    async def insist(self, doubted: Iterable[Outgoing]) -> None:
-        """Decides pages again that PostgreSQL, which has been put right meanwhile, called off."""
-        for page in doubted:
-            if self.of.wanted(page):
-                await local(Directory.page, Paging(incident_id=self.of.incident.id, page=self._page(page)))
-                self.send([page])
-
-    def _page(self, page: Outgoing) -> Page:
-        policy = self.of.incident.policy
-        if policy is None:
-            raise RuntimeError("a page without a policy")
-        return Page(cycle=page.cycle, rung=page.rung, number=page.level, level=policy.level(page.rung))
-
-    async def _failed(self, page: Outgoing, ended: BaseException) -> None:
-        """A page that will never arrive. When no other of its level may, the next level does not wait."""
+    async def _failed(self, message: Outgoing, ended: BaseException) -> None:
+        """A message that will never arrive."""
         cause = ended.__cause__
         reason = cause.message if isinstance(cause, ApplicationError) else "nobody took it in time"
-        await local(Sending.give_up, GiveUp(key=page.key, reason=reason))
-        self._tell(EventType.NOTIFICATION_FAILED, page, reason)
-        rung = (page.cycle, page.rung)
-        others = any((o.cycle, o.rung) == rung and o.key != page.key for o in self.under_way.values())
-        if not others and rung not in self.arrived and self.of.wanted(page):
-            self.of.take((lifecycle.at_once(self.of.incident, self._page(page), workflow.now()), ()))
-            self.of.stirred = True
+        await local(Sending.give_up, GiveUp(key=message.key, reason=reason))
+        self.of.take(paging.failed(self.of.incident, message, reason, workflow.now()))
 
-    def _tell(self, kind: EventType, page: Outgoing, reason: str | None = None) -> None:
-        self.of.take(
-            lifecycle.told(
-                self.of.incident, workflow.now(), SYSTEM, kind, key=page.key, level=page.level, target=page.target,
-                channel=page.channel, reason=reason,
-            )
-        )  # fmt: skip
+
+def _receiver(message: Outgoing) -> tuple[str, str]:
+    return message.target, message.channel

@@ -1,52 +1,90 @@
 """Escalation policies: who is paged at which level, and when the next level goes out."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
-from app.domain.people import Slug, external_address
+from app.domain.calendar import Hours, Zone, within
+from app.domain.people import EXTERNAL, Slug, external_address, veiled
 from app.domain.record import Record
-from app.domain.vocabulary import Category, ChannelName, Environment, Severity, TargetType
+from app.domain.vocabulary import Category, ChannelName, Environment, Severity, TargetType, TeamMode
+
+LONGEST = 30 * 86400
 
 
-class Target(Record):
-    """One whom a level pages. For an external target, `id` is the web or mail address itself."""
+class Recipient(Record):
+    """Whom a level pages. An external one's `id` is the address itself (`external_address`); `mode` is for teams."""
 
     type: TargetType
-    id: str = Field(min_length=1, max_length=2048)
+    id: str = Field(min_length=1, max_length=2048, validation_alias=AliasChoices("id", "identifier"))
+    mode: TeamMode = TeamMode.EVERYONE
 
     @model_validator(mode="after")
-    def _external_is_an_address(self) -> Self:
+    def _makes_sense(self) -> Self:
+        if self.mode is not TeamMode.EVERYONE and self.type is not TargetType.TEAM:
+            raise ValueError("mode is for a team")
         if self.type is TargetType.EXTERNAL:
             try:
                 external_address(self.id)
             except ValueError as wrong:
-                raise ValueError("an external target's id must be a web address or a mail address") from wrong
+                raise ValueError(f"an external target's id {EXTERNAL}") from wrong
         return self
 
     @property
     def label(self) -> str:
-        return f"{self.type}:{self.id}"
+        """Whom it stands for, in a word; an integration key is veiled."""
+        kind, _, key = self.id.partition(":")
+        secret = self.type is TargetType.EXTERNAL and kind == "pagerduty" and key
+        return f"{self.type}:{f'{kind}:{veiled(key)}' if secret else self.id}"
+
+
+class Target(Recipient):
+    """A recipient, and who is paged in its stead when it can't be reached."""
+
+    fallback: Recipient | None = None
 
 
 class Level(Record):
     """The people paged together, and how long they have before the next level goes out.
 
-    `escalate_after_secs` of 0 sends the next level at once.
+    `escalate_after_secs` of 0 sends the next level at once. A level that does not `stop_on_ack` goes out at
+    its time although somebody has taken the incident, unless it is over. `template` says its messages.
     """
 
     name: str = Field(default="", max_length=200)
     targets: tuple[Target, ...] = Field(min_length=1, max_length=50)
-    channels: tuple[ChannelName, ...] = Field(default=tuple(ChannelName), min_length=1)
-    escalate_after_secs: int = Field(default=300, ge=0, le=30 * 86400)
+    channels: tuple[ChannelName, ...] = Field(
+        default=tuple(ChannelName), min_length=1, validation_alias=AliasChoices("channels", "notification_channels")
+    )
+    template: Slug | None = Field(default=None, validation_alias=AliasChoices("template", "notification_template"))
+    escalate_after_secs: int = Field(
+        default=300, ge=0, le=LONGEST, validation_alias=AliasChoices("escalate_after_secs", "escalate_after")
+    )
+    stop_on_ack: bool = True
+
+    @property
+    def everybody(self) -> list[Recipient]:
+        """The targets and what they fall back to."""
+        return [t for target in self.targets for t in (target, target.fallback) if t is not None]
+
+    @property
+    def in_turns(self) -> dict[str, TeamMode]:
+        """The teams of which not everybody is paged, and how one is chosen."""
+        return {t.id: t.mode for t in self.everybody if t.type is TargetType.TEAM and t.mode is not TeamMode.EVERYONE}
 
 
 class Repeat(Record):
     """The whole ladder again, `max_repeats` times, `interval_secs` after its last level."""
 
     max_repeats: int = Field(default=0, ge=0, le=100)
-    interval_secs: int = Field(default=300, ge=0, le=30 * 86400)
+    interval_secs: int = Field(default=300, ge=0, le=LONGEST)
+
+
+class Daytime(Hours):
+    """Wall-clock hours in a zone."""
+
+    timezone: Zone = "UTC"
 
 
 class Conditions(Record):
@@ -57,10 +95,16 @@ class Conditions(Record):
     source: tuple[str, ...] = ()
     environment: tuple[Environment, ...] = ()
     tags: dict[str, str] = {}
+    time_of_day: Daytime | None = None
 
 
 class Policy(Record):
-    """Levels in order, the whole climbed `1 + repeat.max_repeats` times."""
+    """Levels in order, the whole climbed `1 + repeat.max_repeats` times.
+
+    An acknowledged incident without progress for `acknowledge_timeout_secs` (0 = for ever) starts again;
+    whoever took it is reminded `acknowledge_reminder_secs` before that (0 = not at all). A message that nobody
+    has confirmed after `failover_after_secs` brings the person's next channel forward (0 = never).
+    """
 
     id: Slug
     name: str = Field(min_length=1, max_length=200)
@@ -70,7 +114,15 @@ class Policy(Record):
     conditions: Conditions = Conditions()
     levels: tuple[Level, ...] = Field(min_length=1, max_length=20)
     repeat: Repeat = Repeat()
-    acknowledge_timeout_secs: int = Field(default=0, ge=0, le=30 * 86400)
+    acknowledge_timeout_secs: int = Field(default=0, ge=0, le=LONGEST)
+    acknowledge_reminder_secs: int = Field(default=0, ge=0, le=LONGEST)
+    failover_after_secs: int = Field(default=30, ge=0, le=3600)
+
+    @model_validator(mode="after")
+    def _reminds_before_it_lapses(self) -> Self:
+        if self.acknowledge_reminder_secs and self.acknowledge_reminder_secs >= self.acknowledge_timeout_secs:
+            raise ValueError("acknowledge_reminder_secs must be less than acknowledge_timeout_secs")
+        return self
 
     @property
     def rungs(self) -> int:
@@ -84,6 +136,11 @@ class Policy(Record):
     def level(self, rung: int) -> Level:
         return self.levels[rung % len(self.levels)]
 
+    def round_of(self, rung: int) -> range:
+        """The rungs of the round that a rung belongs to."""
+        first = rung - rung % len(self.levels)
+        return range(first, first + len(self.levels))
+
     def patience(self, rung: int) -> timedelta | None:
         """How long after a rung the next one goes out, or None after the last."""
         if rung + 1 >= self.rungs:
@@ -92,11 +149,23 @@ class Policy(Record):
             return timedelta(seconds=self.repeat.interval_secs)
         return timedelta(seconds=self.level(rung).escalate_after_secs)
 
+    def despite_acknowledge(self, rung: int, due: datetime) -> tuple[int, datetime | None]:
+        """From a rung and when it is due: the next of its round that goes out although somebody is at it, and when.
+
+        The time is None when there is none.
+        """
+        for candidate in range(rung, self.round_of(rung).stop):
+            if not self.level(candidate).stop_on_ack:
+                return candidate, due
+            due += timedelta(seconds=self.level(candidate).escalate_after_secs)
+        return rung, None
+
 
 class Facts(Record):
-    """What a policy is chosen by."""
+    """What a policy is chosen by, at a moment."""
 
     severity: Severity
+    at: datetime
     category: Category = Category.OTHER
     source: str = ""
     environment: Environment | None = None
@@ -112,6 +181,7 @@ def applies(policy: Policy, facts: Facts) -> bool:
         and (not wanted.source or facts.source in wanted.source)
         and (not wanted.environment or facts.environment in wanted.environment)
         and all(facts.tags.get(tag) == value for tag, value in wanted.tags.items())
+        and (wanted.time_of_day is None or within(wanted.time_of_day, wanted.time_of_day.timezone, facts.at))
     )
 
 

@@ -4,9 +4,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.escalation import Level, Policy
+from app.domain.notification import Outgoing
 from app.domain.record import Record
 from app.domain.timeline import Actor
-from app.domain.vocabulary import Severity, Status
+from app.domain.vocabulary import ChannelName, Severity, Status, Wanted
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.NEW: frozenset({Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.ESCALATED, Status.RESOLVED, Status.CLOSED}),
@@ -42,14 +43,15 @@ class Command(Record):
     """One request to an incident. `id` makes asking twice harmless; texts stay in PostgreSQL under it.
 
     `at_level` is the level the asker saw when escalating: asked again after the level has gone out, it
-    changes nothing. `until` ends a snooze. `fields` names what an edit or an assign
-    changes.
+    changes nothing; `to_level` the one to go to, the next when None. `until` ends a snooze. `fields` names what
+    an edit or an assign changes.
     """
 
     id: str
     kind: CommandKind
     actor: Actor
     at_level: int | None = None
+    to_level: int | None = None
     severity: Severity | None = None
     assignee: str | None = None
     team: str | None = None
@@ -67,12 +69,31 @@ class Heard(Record):
     source_acknowledged_at: datetime | None = None
 
 
+class Awaited(Record):
+    """A message that nobody has confirmed yet: `by` then the person's next channel is used."""
+
+    outgoing: Outgoing
+    by: datetime
+
+
+class Told(Record):
+    """Somebody who was paged, through what, and at which level the last time."""
+
+    target: str
+    channel: ChannelName
+    level: int
+
+
 class Incident(Record):
     """Everything the workflow decides by. Times are aware datetimes.
 
     `cycle` counts the climbs of the ladder (a reopened or unacknowledged incident starts anew), `rung` is
     the next step to go out in this one and `due_at` when; `paused_left` keeps what was left of the wait
-    while `paused`. `level` is the last level that went out, counted from 1.
+    while `paused` (since `paused_at`). `level` is the last level that went out, counted from 1.
+
+    `plan` are the messages that people's own rules put off, `flying` those that were handed out and of which
+    nothing was heard yet, `awaited` those of them that have a next channel. `reached` is the last rung of this
+    climb of which a page has arrived, `told` everybody a page has arrived at.
     """
 
     id: str
@@ -86,12 +107,14 @@ class Incident(Record):
     level: int = 0
     due_at: datetime | None = None
     paused: bool = False
+    paused_at: datetime | None = None
     paused_left: timedelta | None = None
     paused_until: datetime | None = None
     assigned_to: str | None = None
     assigned_team: str | None = None
     acknowledged_by: str | None = None
     acknowledged_at: datetime | None = None
+    acknowledge_reminder_at: datetime | None = None
     acknowledge_expires_at: datetime | None = None
     resolved_by: str | None = None
     resolved_at: datetime | None = None
@@ -99,6 +122,11 @@ class Incident(Record):
     heard_acknowledge_at: datetime | None = None
     heard_resolve_at: datetime | None = None
     escalation_asked: bool = False
+    plan: tuple[Outgoing, ...] = ()
+    flying: tuple[Outgoing, ...] = ()
+    awaited: tuple[Awaited, ...] = ()
+    reached: int = -1
+    told: tuple[Told, ...] = ()
     seq: int = 0
     commands: tuple[str, ...] = ()
 
@@ -115,8 +143,17 @@ class Incident(Record):
     @property
     def wakes_at(self) -> datetime | None:
         """When time alone changes something next, or None."""
-        moments = (self.due_at, self.paused_until, self.acknowledge_expires_at)
+        moments = [self.due_at, self.paused_until, self.acknowledge_reminder_at, self.acknowledge_expires_at]
+        if not self.paused:
+            moments += [*(planned.due_at for planned in self.plan), *(awaited.by for awaited in self.awaited)]
         return min((moment for moment in moments if moment is not None), default=None)
+
+    def wants(self, message: "Outgoing | Page") -> bool:
+        """Whether a message is still worth sending."""
+        if message.wanted is Wanted.ALWAYS:
+            return True
+        stands = self.status.waits_for_somebody if message.wanted is Wanted.UNTAKEN else self.status.open
+        return stands and self.cycle == message.cycle
 
 
 class Page(Record):
@@ -126,3 +163,7 @@ class Page(Record):
     rung: int
     number: int
     level: Level
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted.UNTAKEN if self.level.stop_on_ack else Wanted.OPEN

@@ -3,14 +3,14 @@
 The workflow, the policy simulator and the property tests run this same code.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from app.domain.errors import Conflict, Invalid, InvalidTransition
 from app.domain.escalation import Policy
-from app.domain.incident import REMEMBERED_COMMANDS, TRANSITIONS, Command, CommandKind, Heard, Incident, Page
+from app.domain.incident import REMEMBERED_COMMANDS, TRANSITIONS, Command, CommandKind, Heard, Incident
 from app.domain.timeline import SYSTEM, Actor, Entry, EventType
-from app.domain.vocabulary import ActorType, Status
+from app.domain.vocabulary import ActorType, Status, Wanted
 
 Change = tuple[Incident, tuple[Entry, ...]]
 
@@ -51,7 +51,7 @@ def apply(incident: Incident, command: Command, now: datetime) -> Change:
         return incident, ()
     after, entries = COMMANDS[command.kind](incident, command, now)
     if entries:
-        after = _lapsing(after, now)
+        after = lapsing(after, now)
     return after.with_(commands=(*after.commands, command.id)[-REMEMBERED_COMMANDS:]), entries
 
 
@@ -69,22 +69,42 @@ def _tell(incident: Incident, command: Command, now: datetime, kind: EventType, 
 def _quiet(incident: Incident, status: Status, **changes: object) -> Incident:
     """In a status in which nothing is due."""
     return incident.with_(
-        status=status, due_at=None, paused=False, paused_left=None, paused_until=None,
-        acknowledge_expires_at=None, escalation_asked=False, **changes,
+        status=status, due_at=None, paused=False, paused_at=None, paused_left=None, paused_until=None,
+        acknowledge_reminder_at=None, acknowledge_expires_at=None, escalation_asked=False,
+        plan=(), flying=(), awaited=(), **changes,
     )  # fmt: skip
 
 
-def _lapsing(incident: Incident, now: datetime) -> Incident:
+def _taken(incident: Incident, status: Status, now: datetime, **changes: object) -> Incident:
+    """In a status in which only those levels of this round still go out that an acknowledge does not stop."""
+    taken = _quiet(incident, status, **changes)
+    policy = incident.policy
+    due = incident.due_at if not incident.paused_left else now + incident.paused_left
+    if policy is None or due is None or incident.rung not in policy.round_of(max(incident.rung - 1, 0)):
+        return taken
+    kept = tuple(planned for planned in _thawed(incident, now).plan if planned.wanted is Wanted.OPEN)
+    rung, due_at = policy.despite_acknowledge(incident.rung, due)
+    return taken.with_(rung=rung if due_at else incident.rung, due_at=due_at, plan=kept)
+
+
+def lapsing(incident: Incident, now: datetime) -> Incident:
     """An acknowledge counts anew how long it may stand without progress. A pause holds that up."""
-    timeout = incident.policy.acknowledge_timeout_secs if incident.policy else 0
-    counts = timeout and incident.status is Status.ACKNOWLEDGED and not incident.paused
-    return incident.with_(acknowledge_expires_at=now + timedelta(seconds=timeout) if counts else None)
+    policy = incident.policy
+    if policy is None or not policy.acknowledge_timeout_secs or incident.status is not Status.ACKNOWLEDGED:
+        return incident.with_(acknowledge_reminder_at=None, acknowledge_expires_at=None)
+    if incident.paused:
+        return incident.with_(acknowledge_reminder_at=None, acknowledge_expires_at=None)
+    expires = now + timedelta(seconds=policy.acknowledge_timeout_secs)
+    reminder = timedelta(seconds=policy.acknowledge_reminder_secs)
+    return incident.with_(
+        acknowledge_expires_at=expires, acknowledge_reminder_at=expires - reminder if reminder else None
+    )
 
 
 def _climbing_anew(incident: Incident, now: datetime) -> Incident:
     return _quiet(
-        incident, Status.NEW, cycle=incident.cycle + 1, rung=0, level=0, resolved_at=None, resolved_by=None,
-        closed_at=None, acknowledged_at=None, acknowledged_by=None,
+        incident, Status.NEW, cycle=incident.cycle + 1, rung=0, level=0, reached=-1, resolved_at=None,
+        resolved_by=None, closed_at=None, acknowledged_at=None, acknowledged_by=None,
     ).with_(due_at=now if incident.policy else None)  # fmt: skip
 
 
@@ -92,8 +112,8 @@ def _acknowledge(incident: Incident, command: Command, now: datetime) -> Change:
     if incident.status is Status.ACKNOWLEDGED:
         return incident, ()
     may_become(incident, Status.ACKNOWLEDGED)
-    taken = _quiet(incident, Status.ACKNOWLEDGED, acknowledged_by=command.actor.name, acknowledged_at=now)
-    return _tell(_lapsing(taken, now), command, now, EventType.ACKNOWLEDGED, **{"from": incident.status})
+    taken = _taken(incident, Status.ACKNOWLEDGED, now, acknowledged_by=command.actor.name, acknowledged_at=now)
+    return _tell(lapsing(taken, now), command, now, EventType.ACKNOWLEDGED, **{"from": incident.status})
 
 
 def _unacknowledge(incident: Incident, command: Command, now: datetime) -> Change:
@@ -108,7 +128,7 @@ def _start(incident: Incident, command: Command, now: datetime) -> Change:
     if incident.status is Status.IN_PROGRESS:
         return incident, ()
     may_become(incident, Status.IN_PROGRESS)
-    started = _quiet(incident, Status.IN_PROGRESS)
+    started = _taken(incident, Status.IN_PROGRESS, now)
     return _tell(started, command, now, EventType.STATE_CHANGED, **{"from": incident.status, "to": started.status})
 
 
@@ -139,18 +159,41 @@ def _reopen(incident: Incident, command: Command, now: datetime) -> Change:
 def _escalate(incident: Incident, command: Command, now: datetime) -> Change:
     if incident.status is not Status.ESCALATED:
         may_become(incident, Status.ESCALATED)
-    repeated = incident.escalation_asked and not incident.paused
-    if repeated or command.at_level not in (None, incident.level):
-        return incident, ()
     policy = incident.policy
+    rung = _rung_asked(incident, command)
+    if policy is None or rung is None or command.at_level not in (None, incident.level):
+        return incident, ()
+    if incident.escalation_asked and not incident.paused and incident.rung >= rung:
+        return incident, ()
+    escalated = _thawed(incident, now).with_(
+        status=Status.ESCALATED, rung=rung, due_at=now, escalation_asked=True,
+        acknowledge_reminder_at=None, acknowledge_expires_at=None,
+    )  # fmt: skip
+    return _tell(
+        escalated, command, now, EventType.ESCALATED, level=policy.level_number(rung), **{"from": incident.status}
+    )
+
+
+def _rung_asked(incident: Incident, command: Command) -> int | None:
+    """The rung an escalation goes to; None when its level has gone out already.
+
+    Raises: Invalid for a level that isn't there, Conflict when there is none after the last.
+    """
+    policy, wanted = incident.policy, command.to_level
+    if policy is not None and wanted is not None:
+        if not 1 <= wanted <= len(policy.levels):
+            raise Invalid.field("level", f"must be one of the policy's levels, 1 to {len(policy.levels)}")
+        if wanted <= incident.level:
+            return None
+        return policy.round_of(max(incident.rung - 1, 0))[wanted - 1]
+    if command.at_level not in (None, incident.level):
+        return None
     if policy is None or incident.rung >= policy.rungs:
         raise Conflict(
             f"There is no level after {incident.level} to escalate to; once acknowledged, unacknowledge starts again.",
             {"level": incident.level},
         )
-    wanted = policy.level_number(incident.rung)
-    escalated = _quiet(incident, Status.ESCALATED).with_(due_at=now, escalation_asked=True)
-    return _tell(escalated, command, now, EventType.ESCALATED, level=wanted, **{"from": incident.status})
+    return incident.rung
 
 
 def _assign(incident: Incident, command: Command, now: datetime) -> Change:
@@ -195,7 +238,8 @@ def _frozen(incident: Incident, until: datetime | None, now: datetime) -> Incide
     if not incident.status.open:
         raise InvalidTransition(incident.status, "paused", sorted(TRANSITIONS[incident.status]))
     left = incident.paused_left if incident.due_at is None else max(incident.due_at - now, timedelta(0))
-    return incident.with_(paused=True, paused_left=left, paused_until=until, due_at=None)
+    since = incident.paused_at or now
+    return incident.with_(paused=True, paused_at=since, paused_left=left, paused_until=until, due_at=None)
 
 
 def _resume(incident: Incident, command: Command, now: datetime) -> Change:
@@ -205,8 +249,17 @@ def _resume(incident: Incident, command: Command, now: datetime) -> Change:
 
 
 def _thawed(incident: Incident, now: datetime) -> Incident:
+    """Everything that stood still goes on with the time it had left."""
+    if incident.paused_at is None:
+        return incident
+    stood = now - incident.paused_at
     due = now + incident.paused_left if incident.paused_left is not None else None
-    return _lapsing(incident.with_(paused=False, paused_left=None, paused_until=None, due_at=due), now)
+    thawed = incident.with_(
+        paused=False, paused_at=None, paused_left=None, paused_until=None, due_at=due,
+        plan=tuple(o.model_copy(update={"due_at": o.due_at + stood}) for o in incident.plan if o.due_at),
+        awaited=tuple(a.model_copy(update={"by": a.by + stood}) for a in incident.awaited),
+    )  # fmt: skip
+    return lapsing(thawed, now)
 
 
 def _edit(incident: Incident, command: Command, now: datetime) -> Change:
@@ -272,74 +325,14 @@ def _by(actor: Actor, kind: CommandKind) -> Command:
 
 
 def tick(incident: Incident, now: datetime) -> Change:
-    """What time alone changes: a snooze ends, an acknowledge without progress lapses."""
+    """What time alone changes: a snooze ends, an acknowledge without progress is reminded of and lapses."""
     if incident.paused_until is not None and incident.paused_until <= now:
         return told(_thawed(incident, now), now, SYSTEM, EventType.RESUMED)
     if incident.acknowledge_expires_at is not None and incident.acknowledge_expires_at <= now:
         return told(_climbing_anew(incident, now), now, SYSTEM, EventType.UNACKNOWLEDGED, reason="no progress in time")
+    if incident.acknowledge_reminder_at is not None and incident.acknowledge_reminder_at <= now:
+        return told(
+            incident.with_(acknowledge_reminder_at=None), now, SYSTEM, EventType.ACKNOWLEDGE_REMINDER,
+            acknowledged_by=incident.acknowledged_by, lapses_at=incident.acknowledge_expires_at,
+        )  # fmt: skip
     return incident, ()
-
-
-def climb(incident: Incident, now: datetime) -> tuple[Incident, Page | None, tuple[Entry, ...]]:
-    """The level that is due, if one is. Its successor's clock starts now, not when anybody answers."""
-    policy = incident.policy
-    due = incident.due_at is not None and incident.due_at <= now and incident.status.waits_for_somebody
-    if policy is None or not due or incident.paused:
-        return incident, None, ()
-    rung, number = incident.rung, policy.level_number(incident.rung)
-    patience = policy.patience(rung)
-    after = incident.with_(
-        rung=rung + 1, level=number, due_at=now + patience if patience is not None else None,
-        status=Status.ESCALATED if rung else incident.status, escalation_asked=False,
-    )  # fmt: skip
-    entries: tuple[Entry, ...] = ()
-    if rung and not incident.escalation_asked:
-        after, entries = told(
-            after, now, SYSTEM, EventType.ESCALATED, level=number, round=rung // len(policy.levels) + 1,
-            **{"from": incident.status},
-        )  # fmt: skip
-    return after, Page(cycle=incident.cycle, rung=rung, number=number, level=policy.level(rung)), entries
-
-
-def paged(incident: Incident, page: Page, reached: Sequence[str], unreachable: Sequence[str], now: datetime) -> Change:
-    """Who of a level is being told (`target via channel`) and who cannot be; nobody: the next level goes at once."""
-    entries: tuple[Entry, ...] = ()
-    if reached:
-        incident, entries = told(
-            incident, now, SYSTEM, EventType.PAGED, level=page.number, name=page.level.name, told=list(reached)
-        )
-    if unreachable:
-        incident, more = told(
-            incident, now, SYSTEM, EventType.NOBODY_REACHED, level=page.number, targets=list(unreachable),
-            reason="no address on any channel of this level",
-        )  # fmt: skip
-        entries += more
-    if not reached:
-        incident = at_once(incident, page, now)
-    if incident.policy is not None and page.rung + 1 >= incident.policy.rungs:
-        incident, more = told(incident, now, SYSTEM, EventType.ESCALATION_ENDED, level=page.number)
-        entries += more
-    return incident, entries
-
-
-def at_once(incident: Incident, page: Page, now: datetime) -> Incident:
-    """Nobody of this page can be told any more: the next level does not wait. The next round does."""
-    if incident.policy is not None and (page.rung + 1) % len(incident.policy.levels) == 0:
-        return incident
-    current = (incident.cycle, incident.rung) == (page.cycle, page.rung + 1)
-    if current and incident.due_at is not None:
-        return incident.with_(due_at=now)
-    if current and incident.paused_left is not None:
-        return incident.with_(paused_left=timedelta(0))
-    return incident
-
-
-def rerouted(incident: Incident, policy: Policy | None, now: datetime) -> Change:
-    """The policy that fits after a raise: another one starts its own climb, the same one goes on."""
-    if policy is None or (incident.policy is not None and policy.id == incident.policy.id):
-        return incident, ()
-    before = incident.policy.id if incident.policy else None
-    incident = incident.with_(policy=policy, cycle=incident.cycle + 1, rung=0, level=0, escalation_asked=False)
-    if incident.status.waits_for_somebody:
-        incident = incident.with_(**{"paused_left": timedelta(0)} if incident.paused else {"due_at": now})
-    return told(_lapsing(incident, now), now, SYSTEM, EventType.ROUTED, **{"from": before, "to": policy.id})

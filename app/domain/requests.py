@@ -34,6 +34,7 @@ class Ask(Record):
     actor: Name | None = None
     reason: Text | None = None
     at_level: int | None = None
+    to_level: int | None = None
     severity: Severity | None = None
     assignee: Name | None = None
     team: Name | None = None

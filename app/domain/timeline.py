@@ -27,8 +27,11 @@ class EventType(StrEnum):
     ROUTED = "routed"
     PAGED = "paged"
     NOBODY_REACHED = "nobody_reached"
+    FAILOVER = "failover"
+    ACKNOWLEDGE_REMINDER = "acknowledge_reminder"
     NOTIFICATION_SENT = "notification_sent"
     NOTIFICATION_FAILED = "notification_failed"
+    NOTIFICATION_REDELIVERED = "notification_redelivered"
 
 
 class Actor(Record):

@@ -18,6 +18,11 @@ class Severity(StrEnum):
         """0 for P0 … 4 for P4."""
         return int(self.value[1])
 
+    @property
+    def important(self) -> bool:
+        """Urgent enough to wake somebody who wants to sleep."""
+        return self.rank <= 1
+
     def worse_than(self, other: "Severity") -> bool:
         return self.rank < other.rank
 
@@ -52,8 +57,13 @@ class Status(StrEnum):
 
     @property
     def waits_for_somebody(self) -> bool:
-        """Nobody has taken it: the only statuses in which anybody is paged."""
+        """Nobody has taken it: the statuses in which people are paged."""
         return self in (Status.NEW, Status.ESCALATED)
+
+    @property
+    def taken(self) -> bool:
+        """Somebody is at it."""
+        return self in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
 
     @classmethod
     def _missing_(cls, value: object) -> "Self | None":
@@ -136,28 +146,74 @@ class Environment(StrEnum):
 
 
 class ChannelName(StrEnum):
-    """The ways to reach somebody that exist so far."""
+    """The ways to reach somebody."""
 
     EMAIL = "email"
     WEBHOOK = "webhook"
+    SLACK = "slack"
+    PAGERDUTY = "pagerduty"
+    TEAMS = "teams"
+    SMS = "sms"
+    APPRISE = "apprise"
+
+
+class MessageKind(StrEnum):
+    """What a message is about. The first two are pages: somebody is asked to come. The others are notices."""
+
+    CREATED = "created"
+    ESCALATED = "escalated"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+    REMINDER = "reminder"
+    UPDATED = "updated"
+
+    @property
+    def page(self) -> bool:
+        return self in (MessageKind.CREATED, MessageKind.ESCALATED)
+
+
+class Wanted(StrEnum):
+    """How long a message is worth sending: until somebody takes the incident, until it is over, or in any case."""
+
+    UNTAKEN = "untaken"
+    OPEN = "open"
+    ALWAYS = "always"
 
 
 class DeliveryStatus(StrEnum):
-    """pending → sending → sent; failed when given up; cancelled when nobody needed it any more."""
+    """pending → sending → sent (the provider took it) → delivered (it said that the receiver has it);
+
+    failed when given up or when the provider said so later; cancelled when nobody needed it any more.
+    """
 
     PENDING = "pending"
     SENDING = "sending"
     SENT = "sent"
+    DELIVERED = "delivered"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
 class TargetType(StrEnum):
-    """Who a level pages: a person, everybody of a team, or an address outside the directory."""
+    """Who a level pages: a person, a team, whoever is on duty, or an address outside the directory."""
 
     USER = "user"
     TEAM = "team"
+    ON_CALL = "on_call"
     EXTERNAL = "external"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Self | None":
+        name = str(value).strip().lower()
+        return cls._value2member_map_.get({"oncall": "on_call", "schedule": "on_call"}.get(name, name))  # type: ignore[return-value]
+
+
+class TeamMode(StrEnum):
+    """Who of a team is paged: all, the next in turn, or whoever has the fewest open incidents."""
+
+    EVERYONE = "everyone"
+    ROUND_ROBIN = "round_robin"
+    LOAD_BALANCED = "load_balanced"
 
 
 class Role(StrEnum):

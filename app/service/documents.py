@@ -1,4 +1,4 @@
-"""Configuration as documents: users, teams, escalation policies. One generic CRUD; what refers to what is checked."""
+"""Configuration as documents, one generic CRUD for every kind; what refers to what is checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from app.domain.access import Principal, Scope
 from app.domain.decode import decode
 from app.domain.errors import Conflict, Invalid, NotFound
 from app.domain.escalation import Policy
+from app.domain.oncall import Schedule, people_of
 from app.domain.people import Team, User
 from app.domain.record import Record
 from app.domain.requests import Document
@@ -16,6 +17,7 @@ from app.domain.vocabulary import TargetType
 from app.store.database import answering
 from app.store.documents import DocumentStore
 
+TARGETS = {TargetType.USER: "users", TargetType.TEAM: "teams", TargetType.ON_CALL: "schedules"}
 Reference = tuple[str, str, str]
 """Where it stands (a field path), and the kind and id of the document it names."""
 
@@ -24,7 +26,9 @@ Reference = tuple[str, str, str]
 class Documents:
     """`check_url` refuses web addresses that messages may not be sent to."""
 
-    KINDS: ClassVar[dict[str, type[Record]]] = {"users": User, "teams": Team, "escalation-policies": Policy}
+    KINDS: ClassVar[dict[str, type[Record]]] = {
+        "users": User, "schedules": Schedule, "teams": Team, "escalation-policies": Policy,
+    }  # fmt: skip
 
     store: DocumentStore
     check_url: Callable[[str], None]
@@ -121,14 +125,20 @@ class Documents:
 def references(document: Record) -> "list[Reference]":
     """Every document another one names."""
     if isinstance(document, Team):
-        return [(f"members[{n}]", "users", member) for n, member in enumerate(document.members)]
+        named = [(f"members[{n}]", "users", member) for n, member in enumerate(document.members)]
+        own = {"schedules": document.on_call_schedule_id, "escalation-policies": document.escalation_policy_id}
+        fields = {"schedules": "on_call_schedule_id", "escalation-policies": "escalation_policy_id"}
+        return named + [(fields[kind], kind, id_) for kind, id_ in own.items() if id_ is not None]
+    if isinstance(document, Schedule):
+        team = [("team_id", "teams", document.team_id)] if document.team_id is not None else []
+        return team + [(path, "users", user) for user, path in people_of(document).items()]
     if isinstance(document, Policy):
-        kinds = {TargetType.USER: "users", TargetType.TEAM: "teams"}
         return [
-            (f"levels[{n}].targets[{m}].id", kinds[target.type], target.id)
+            (f"levels[{n}].targets[{m}]{path}.id", TARGETS[target.type], target.id)
             for n, level in enumerate(document.levels)
-            for m, target in enumerate(level.targets)
-            if target.type in kinds
+            for m, named_target in enumerate(level.targets)
+            for path, target in (("", named_target), (".fallback", named_target.fallback))
+            if target is not None and target.type in TARGETS
         ]
     return []
 
@@ -138,5 +148,8 @@ def with_patience(policy: dict[str, object], seconds: int) -> dict[str, object]:
     levels = policy.get("levels")
     if not isinstance(levels, list):
         return policy
-    said = [{"escalate_after_secs": seconds} | level if isinstance(level, dict) else level for level in levels]
-    return policy | {"levels": said}
+    default = {"escalate_after_secs": seconds}
+    silent = [
+        isinstance(level, dict) and not level.keys() & {"escalate_after_secs", "escalate_after"} for level in levels
+    ]
+    return policy | {"levels": [default | level if mute else level for level, mute in zip(levels, silent, strict=True)]}

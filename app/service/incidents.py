@@ -98,7 +98,8 @@ class Incidents:
         actor = Actor(name=ask.actor if ask.actor and who.name == "local" else who.name, type=who.actor_type)
         command = Command(
             id=_command_id(incident_id, who, ask), kind=ask.kind, actor=actor, at_level=ask.at_level,
-            severity=ask.severity, assignee=ask.assignee, team=ask.team, until=_until(ask, datetime.now(UTC)),
+            to_level=ask.to_level, severity=ask.severity, assignee=ask.assignee, team=ask.team,
+            until=_until(ask, datetime.now(UTC)),
             fields=tuple(name for name in CHANGEABLE if name in ask.model_fields_set),
         )  # fmt: skip
         words = ask.model_dump(mode="json", exclude={"key"}, exclude_unset=True)
@@ -191,7 +192,7 @@ def _escalation(incident: Incident, now: datetime) -> EscalationView:
 def _next(incident: Incident, now: datetime) -> NextStep | None:
     policy = incident.policy
     left = incident.paused_left if incident.due_at is None else incident.due_at - now
-    if policy is None or left is None or not incident.status.waits_for_somebody or incident.rung >= policy.rungs:
+    if policy is None or left is None or not incident.status.open or incident.rung >= policy.rungs:
         return None
     level = policy.level(incident.rung)
     return NextStep(

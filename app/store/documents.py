@@ -1,5 +1,6 @@
 """Configuration as versioned documents: every version is kept, the newest counts."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,12 @@ INSERT INTO documents (kind, id, version, body, updated_at, updated_by) VALUES (
 """
 
 
+SOME = """
+SELECT DISTINCT ON (kind, id) kind, id, version, body, updated_at, updated_by
+FROM documents JOIN unnest($1::text[], $2::text[]) AS wanted(kind, id) USING (kind, id) ORDER BY kind, id, version DESC
+"""
+
+
 @dataclass(frozen=True)
 class DocumentStore:
     pool: Pool
@@ -25,6 +32,14 @@ class DocumentStore:
     async def all(self, kind: str) -> list[Document]:
         """The newest versions of those that exist, by id."""
         return [_document(row) for row in await self.pool.fetch(NEWEST, kind, None) if row["body"] is not None]
+
+    async def some(self, wanted: Mapping[str, Collection[str]]) -> list[Document]:
+        """The newest versions of those of the wanted ids, by kind, that exist."""
+        pairs = [(kind, id_) for kind, ids in wanted.items() for id_ in sorted(ids)]
+        if not pairs:
+            return []
+        rows = await self.pool.fetch(SOME, *zip(*pairs, strict=True))
+        return [_document(row) for row in rows if row["body"] is not None]
 
     async def get(self, kind: str, id_: str) -> Document | None:
         found = await self._newest(kind, id_)

@@ -72,7 +72,8 @@ FROM commands c WHERE incidents.id = $1 AND c.id = $2 AND c.incident_id = $1
 
 CANCEL = """
 UPDATE deliveries SET status = 'cancelled'
-WHERE incident_id = $1 AND status IN ('pending', 'sending') AND ($3 OR cycle < $2)
+WHERE incident_id = $1 AND status IN ('pending', 'sending') AND wanted <> 'always'
+    AND (cycle < $2 OR $4 OR ($3 AND wanted = 'untaken'))
 """
 
 TIMELINE = """
@@ -108,7 +109,9 @@ class IncidentStore:
             for command in {entry.command for entry in entries if entry.command}:
                 await connection.execute(WORDS, id_, command)
             if stop_pages:
-                await connection.execute(CANCEL, id_, incident.cycle, not incident.status.waits_for_somebody)
+                await connection.execute(
+                    CANCEL, id_, incident.cycle, not incident.status.waits_for_somebody, not incident.status.open
+                )
             if written["younger_alert"]:
                 rank = int(written["reported_severity"][1])
                 await connection.execute("INSERT INTO outbox (rank, incident_id) VALUES ($1, $2)", rank, id_)

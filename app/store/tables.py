@@ -183,7 +183,11 @@ class DeliveryRow(SQLModel, table=True):
     """One page to one target through one channel; `key` makes deciding it twice harmless."""
 
     __tablename__: ClassVar[str] = "deliveries"
-    __table_args__ = (Index("deliveries_incident", "incident_id", "created_at"),)
+    __table_args__ = (
+        Index("deliveries_incident", "incident_id", "created_at"),
+        Index("deliveries_destination", "destination", "claimed_at"),
+        Index("deliveries_waiting", "status", postgresql_where=text("status IN ('pending', 'sending')")),
+    )
     key: str = Field(sa_column=Column(Text, primary_key=True))
     id: uuid.UUID = Field(unique=True)
     incident_id: uuid.UUID
@@ -193,12 +197,43 @@ class DeliveryRow(SQLModel, table=True):
     target: str = _text()
     channel: str = _text()
     address: dict[str, str] = _json()
+    destination: str = _text()
+    kind: str = _text()
+    wanted: str = _text()
+    template: str | None = _text_or_null()
+    by: str | None = _text_or_null()
+    bundle: str | None = _text_or_null()
     status: str = _text()
     attempts: int = _count()
     last_error: str | None = _text_or_null()
     reference: str | None = _text_or_null()
     created_at: datetime = _at()
+    due_at: datetime | None = _at_or_null()
+    claimed_at: datetime | None = _at_or_null()
+    delayed_until: datetime | None = _at_or_null()
     sent_at: datetime | None = _at_or_null()
+    delivered_at: datetime | None = _at_or_null()
+
+
+class TurnRow(SQLModel, table=True):
+    """Whose turn it was in a team that takes turns; its key makes deciding it twice harmless."""
+
+    __tablename__: ClassVar[str] = "turns"
+    __table_args__ = (Index("turns_newest", "team", "id"),)
+    team: str = Field(sa_column=Column(Text, primary_key=True))
+    incident_id: uuid.UUID = Field(primary_key=True)
+    cycle: int = Field(primary_key=True)
+    rung: int = Field(primary_key=True)
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), nullable=False))
+    member: str = _text()
+
+
+class RateRow(SQLModel, table=True):
+    """When a rate-limited channel's bucket is full again: the one number of the generic cell rate algorithm."""
+
+    __tablename__: ClassVar[str] = "rates"
+    channel: str = Field(sa_column=Column(Text, primary_key=True))
+    full_at: datetime = _at()
 
 
 class DocumentRow(SQLModel, table=True):

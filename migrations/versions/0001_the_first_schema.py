@@ -76,16 +76,43 @@ def upgrade() -> None:
     sa.Column('target', sa.Text(), nullable=False),
     sa.Column('channel', sa.Text(), nullable=False),
     sa.Column('address', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
+    sa.Column('destination', sa.Text(), nullable=False),
+    sa.Column('kind', sa.Text(), nullable=False),
+    sa.Column('wanted', sa.Text(), nullable=False),
+    sa.Column('template', sa.Text(), nullable=True),
+    sa.Column('by', sa.Text(), nullable=True),
+    sa.Column('bundle', sa.Text(), nullable=True),
     sa.Column('status', sa.Text(), nullable=False),
     sa.Column('attempts', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('last_error', sa.Text(), nullable=True),
     sa.Column('reference', sa.Text(), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('claimed_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('delayed_until', sa.DateTime(timezone=True), nullable=True),
     sa.Column('sent_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('delivered_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('key'),
     sa.UniqueConstraint('id')
     )
+    op.create_index('deliveries_destination', 'deliveries', ['destination', 'claimed_at'], unique=False)
     op.create_index('deliveries_incident', 'deliveries', ['incident_id', 'created_at'], unique=False)
+    op.create_index('deliveries_waiting', 'deliveries', ['status'], unique=False, postgresql_where=sa.text("status IN ('pending', 'sending')"))
+    op.create_table('rates',
+    sa.Column('channel', sa.Text(), nullable=False),
+    sa.Column('full_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('channel')
+    )
+    op.create_table('turns',
+    sa.Column('team', sa.Text(), nullable=False),
+    sa.Column('incident_id', sa.Uuid(), nullable=False),
+    sa.Column('cycle', sa.Integer(), nullable=False),
+    sa.Column('rung', sa.Integer(), nullable=False),
+    sa.Column('id', sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    sa.Column('member', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('team', 'incident_id', 'cycle', 'rung')
+    )
+    op.create_index('turns_newest', 'turns', ['team', 'id'], unique=False)
     op.create_table('documents',
     sa.Column('kind', sa.String(length=64), nullable=False),
     sa.Column('id', sa.String(length=100), nullable=False),
@@ -185,7 +212,12 @@ def downgrade() -> None:
     op.drop_table('incidents')
     op.drop_table('facts')
     op.drop_table('documents')
+    op.drop_index('turns_newest', table_name='turns')
+    op.drop_table('turns')
+    op.drop_table('rates')
+    op.drop_index('deliveries_waiting', table_name='deliveries', postgresql_where=sa.text("status IN ('pending', 'sending')"))
     op.drop_index('deliveries_incident', table_name='deliveries')
+    op.drop_index('deliveries_destination', table_name='deliveries')
     op.drop_table('deliveries')
     op.drop_table('commands')
     op.drop_index('changes_at', table_name='changes')

@@ -2,20 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.domain import lifecycle
+from app.domain import lifecycle, paging
 from app.domain.errors import Refused
 from app.domain.escalation import Level, Policy, Target
 from app.domain.incident import Command, CommandKind, Heard, Incident, Page
+from app.domain.notification import Outgoing, delivery_key
 from app.domain.timeline import Actor
-from app.domain.vocabulary import Severity, TargetType
+from app.domain.vocabulary import ChannelName, MessageKind, Severity, TargetType
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 ALICE = Actor(name="alice")
 
 
-def level(escalate_after_secs: int = 300, person: str = "alice") -> Level:
+def level(escalate_after_secs: int = 300, person: str = "alice", *, stop_on_ack: bool = True) -> Level:
     target = Target(type=TargetType.USER, id=person)
-    return Level(targets=(target,), escalate_after_secs=escalate_after_secs)
+    return Level(targets=(target,), escalate_after_secs=escalate_after_secs, stop_on_ack=stop_on_ack)
 
 
 def policy(*levels: Level, id: str = "day", **more: object) -> Policy:  # noqa: A002
@@ -49,6 +50,18 @@ def refused(incident: Incident, kind: CommandKind, now: datetime = START, **more
     return None
 
 
+def message(page: Page, person: str = "alice", due_at: datetime | None = None, **more: object) -> Outgoing:
+    """The page to one person."""
+    target, channel = f"user:{person}", ChannelName.EMAIL
+    return Outgoing.model_validate(
+        {
+            "key": delivery_key("1", page.cycle, page.rung, target, channel), "cycle": page.cycle, "rung": page.rung,
+            "level": page.number, "target": target, "channel": channel, "wanted": page.wanted, "due_at": due_at,
+            "kind": MessageKind.ESCALATED if page.rung else MessageKind.CREATED,
+        } | more
+    )  # fmt: skip
+
+
 def worked(incident: Incident, now: datetime) -> tuple[Incident, list[Page]]:
     """The incident once everything that is due has been done, and the pages of it; everybody can be reached."""
     pages: list[Page] = []
@@ -56,10 +69,13 @@ def worked(incident: Incident, now: datetime) -> tuple[Incident, list[Page]]:
         if incident.wakes_at is None or incident.wakes_at > now:
             return incident, pages
         incident, _told = lifecycle.tick(incident, now)
-        incident, page, _told = lifecycle.climb(incident, now)
+        incident, page, _told = paging.climb(incident, now)
         if page is not None:
             pages.append(page)
-            incident, _told = lifecycle.paged(incident, page, ["user:alice"], [], now)
+            incident, _told = paging.paged(incident, page, [message(page)], [], now)
+        incident, going = paging.due(incident, now)
+        for outgoing in going:
+            incident, _told = paging.sent(incident, outgoing, now)
     raise AssertionError("time alone keeps the incident busy for ever")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain import lifecycle
+from app.domain import lifecycle, paging
 from app.domain.errors import Conflict, Invalid, InvalidTransition
 from app.domain.incident import REMEMBERED_COMMANDS, CommandKind, Incident
 from app.domain.vocabulary import Severity, Status
@@ -145,7 +145,7 @@ def test_who_sleeps_through_a_snooze_is_not_woken_by_a_lapsing_acknowledge() -> 
 def test_a_comment_after_a_new_route_does_not_end_the_acknowledge() -> None:
     incident, _ = worked(opened(policy(acknowledge_timeout_secs=600)), START)
     incident = asked(incident, CommandKind.ACKNOWLEDGE)
-    incident, _ = lifecycle.rerouted(incident, policy(id="night"), after(1))
+    incident, _ = paging.rerouted(incident, policy(id="night"), after(1))
     incident = asked(incident, CommandKind.COMMENT, after(2))
     assert worked(incident, after(10**6))[1] == []
 
@@ -154,7 +154,7 @@ def test_escalating_after_a_new_route_begins_with_its_first_level() -> None:
     incident, _ = worked(opened(policy()), after(0))
     incident, _ = worked(incident, after(300))
     incident = asked(incident, CommandKind.ACKNOWLEDGE, after(301))
-    incident, _ = lifecycle.rerouted(incident, policy(id="night"), after(302))
+    incident, _ = paging.rerouted(incident, policy(id="night"), after(302))
     _, [page] = worked(asked(incident, CommandKind.ESCALATE, after(303)), after(303))
     assert (page.rung, page.number) == (0, 1)
 

@@ -15,6 +15,7 @@ from app.domain.vocabulary import Category, Environment, Severity, TargetType
 from tests.domain.incidents import START, level, opened, policy, worked
 
 FACTS = Facts(
+    at=START,
     severity=Severity.P1,
     category=Category.SECURITY,
     source="grafana",
@@ -95,7 +96,7 @@ NO_ADDRESSES = ("alice", "ftp://example.com", "a@b@c", "https://", "a b@example.
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
 def test_an_external_target_is_nothing_else(address: str) -> None:
-    with pytest.raises(ValidationError, match="web address or a mail address"):
+    with pytest.raises(ValidationError, match="must be a web or mail address"):
         Target(type=TargetType.EXTERNAL, id=address)
     assert Target(type=TargetType.USER, id=address)
 

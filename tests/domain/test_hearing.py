@@ -1,10 +1,13 @@
 """What an incident makes of what its alerts say, and of who could be told."""
 
-from app.domain import lifecycle
+from app.domain import lifecycle, paging
 from app.domain.incident import CommandKind, Heard, Incident
+from app.domain.reach import Unreached
 from app.domain.timeline import Entry, EventType
 from app.domain.vocabulary import Severity, Status
-from tests.domain.incidents import after, asked, heard, opened, policy, worked
+from tests.domain.incidents import after, asked, heard, message, opened, policy, worked
+
+GHOST = Unreached(target="user:ghost", reason="has no address on any channel of this level")
 
 
 def types(entries: tuple[Entry, ...]) -> list[EventType]:
@@ -74,9 +77,9 @@ def test_without_a_policy_somebody_is_told_that_nobody_is() -> None:
 
 
 def test_a_level_that_reaches_nobody_costs_no_time() -> None:
-    incident, page, _ = lifecycle.climb(opened(policy()), after(0))
+    incident, page, _ = paging.climb(opened(policy()), after(0))
     assert page is not None
-    incident, entries = lifecycle.paged(incident, page, [], ["user:ghost"], after(1))
+    incident, entries = paging.paged(incident, page, [], [GHOST], after(1))
     assert types(entries) == [EventType.NOBODY_REACHED]
     assert incident.wakes_at == after(1)
     paused = asked(incident, CommandKind.PAUSE, after(1))
@@ -85,11 +88,13 @@ def test_a_level_that_reaches_nobody_costs_no_time() -> None:
 
 
 def test_a_level_that_reaches_somebody_has_its_time_and_names_who_it_missed() -> None:
-    incident, page, _ = lifecycle.climb(opened(policy()), after(0))
+    incident, page, _ = paging.climb(opened(policy()), after(0))
     assert page is not None
-    incident, entries = lifecycle.paged(incident, page, ["user:alice by email"], ["user:ghost"], after(1))
+    incident, entries = paging.paged(incident, page, [message(page)], [GHOST], after(1))
     assert types(entries) == [EventType.PAGED, EventType.NOBODY_REACHED]
     assert (entries[0].data["told"], entries[1].data["targets"]) == (["user:alice by email"], ["user:ghost"])
+    incident, going = paging.due(incident, after(1))
+    assert [outgoing.target for outgoing in going] == ["user:alice"]
     assert incident.wakes_at == after(300)
 
 
@@ -97,9 +102,9 @@ def test_the_timeline_tells_each_step_of_a_climb_once() -> None:
     incident, told = opened(policy()), []
     for seconds, asks in ((0, False), (1, True), (301, False)):
         incident = asked(incident, CommandKind.ESCALATE, after(seconds)) if asks else incident
-        incident, page, climbed = lifecycle.climb(incident, after(seconds))
+        incident, page, climbed = paging.climb(incident, after(seconds))
         assert page is not None
-        incident, paged = lifecycle.paged(incident, page, ["user:alice"], [], after(seconds))
+        incident, paged = paging.paged(incident, page, [message(page)], [], after(seconds))
         told.append(types(climbed + paged))
     assert told == [
         [EventType.PAGED],

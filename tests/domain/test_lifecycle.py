@@ -7,13 +7,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.domain import lifecycle
+from app.domain import lifecycle, paging
 from app.domain.errors import Conflict, Invalid, InvalidTransition, Refused
 from app.domain.escalation import Level, Policy, Repeat
 from app.domain.incident import TRANSITIONS, Command, CommandKind, Heard, Incident, Page
+from app.domain.notification import Outgoing
+from app.domain.reach import Unreached
 from app.domain.timeline import SYSTEM, Entry, EventType
-from app.domain.vocabulary import Severity, Status
-from tests.domain.incidents import ALICE, START, command, level, opened
+from app.domain.vocabulary import ChannelName, Severity, Status
+from tests.domain.incidents import ALICE, START, command, level, message, opened
 
 BECOMES = {
     CommandKind.ACKNOWLEDGE: Status.ACKNOWLEDGED,
@@ -39,7 +41,7 @@ SAYS_SOMETHING_NEW = (CommandKind.COMMENT, CommandKind.EDIT)
 
 severities = st.sampled_from(Severity)
 durations = st.sampled_from([0, 0.000001, 1, 59.999999, 60, 300, 600, 3600, 86400]).map(lambda s: timedelta(seconds=s))
-levels: st.SearchStrategy[Level] = st.builds(level, st.sampled_from([0, 60, 300]))
+levels: st.SearchStrategy[Level] = st.builds(level, st.sampled_from([0, 60, 300]), stop_on_ack=st.booleans())
 policies = st.builds(
     Policy,
     id=st.sampled_from(["day", "night", "weekend"]),
@@ -47,7 +49,8 @@ policies = st.builds(
     levels=st.lists(levels, min_size=1, max_size=3).map(tuple),
     repeat=st.builds(Repeat, max_repeats=st.integers(0, 2), interval_secs=st.sampled_from([0, 120])),
     acknowledge_timeout_secs=st.sampled_from([0, 600]),
-)
+    failover_after_secs=st.sampled_from([0, 30]),
+).map(lambda policy: policy.model_copy(update={"acknowledge_reminder_secs": policy.acknowledge_timeout_secs // 2}))
 
 
 def beyond_memory(incident: Incident) -> Incident:
@@ -66,15 +69,20 @@ class Life(RuleBasedStateMachine):
         self.taken = False
         self.climbed: dict[int, int] = {}
         self.pages: list[Page] = []
+        self.handed_out: set[str] = set()
+        self.flying: list[Outgoing] = []
         self.incident = opened(policy, severity)
 
     @rule(passes=durations)
     def time_passes(self, passes: timedelta) -> None:
         self.now += passes
 
-    @rule(kind=st.sampled_from(list(BECOMES)), at_level=st.none() | st.integers(0, 3))
-    def moves(self, kind: CommandKind, at_level: int | None) -> None:
-        self.asks(kind, at_level=at_level)
+    @rule(
+        kind=st.sampled_from(list(BECOMES)), at_level=st.none() | st.integers(0, 3),
+        to_level=st.none() | st.integers(1, 3),
+    )  # fmt: skip
+    def moves(self, kind: CommandKind, at_level: int | None, to_level: int | None) -> None:
+        self.asks(kind, at_level=at_level, to_level=to_level)
 
     @rule(kind=st.sampled_from([CommandKind.PAUSE, CommandKind.SNOOZE, CommandKind.RESUME]), snoozed_for=durations)
     def sleeps(self, kind: CommandKind, snoozed_for: timedelta) -> None:
@@ -97,7 +105,7 @@ class Life(RuleBasedStateMachine):
             self.refused(ask, refusal)
             return
         assert lifecycle.apply(after, ask, self.now) == (after, ())
-        if kind in BECOMES and ask.at_level is None:
+        if kind in BECOMES and (ask.at_level, ask.to_level) == (None, None):
             assert after.status is BECOMES[kind]
             assert not (after.paused and kind is CommandKind.ESCALATE)
         if kind not in SAYS_SOMETHING_NEW:
@@ -117,6 +125,10 @@ class Life(RuleBasedStateMachine):
             policy = self.incident.policy
             assert ask.kind is CommandKind.ESCALATE
             assert policy is None or self.incident.rung == policy.rungs
+        elif ask.kind is CommandKind.ESCALATE:
+            assert isinstance(refusal, Invalid)
+            assert self.incident.policy is not None
+            assert (ask.to_level or 0) > len(self.incident.policy.levels)
         else:
             assert isinstance(refusal, Invalid)
             assert (ask.kind, ask.until) == (CommandKind.SNOOZE, self.now)
@@ -142,45 +154,75 @@ class Life(RuleBasedStateMachine):
         assert lifecycle.hear(after, self.heard, self.now) == (after, ())
         self.becomes(after, entries)
 
-    @rule(reached=st.lists(st.booleans(), min_size=1, max_size=30))
-    def works(self, reached: list[bool]) -> None:
+    @rule(luck=st.lists(st.sampled_from(["told", "told later", "nobody"]), min_size=1, max_size=30))
+    def works(self, luck: list[str]) -> None:
         """Does what the time asks for, until there is nothing left to do."""
-        for number in range(200):
+        for number in range(300):
             ticked = lifecycle.tick(self.incident, self.now)
             self.becomes(*ticked)
-            paged = self.climbs(somebody=reached[number % len(reached)])
-            if not paged and not ticked[1]:
+            paged = self.climbs(luck[number % len(luck)])
+            late = paging.unconfirmed(self.incident, self.now)
+            self.becomes(*late)
+            if not self.hands_out() and not paged and not ticked[1] and not late[1]:
                 break
         else:
             pytest.fail("time alone keeps the incident busy for ever")
         assert self.incident.wakes_at is None or self.incident.wakes_at > self.now
 
-    def climbs(self, *, somebody: bool) -> bool:
+    def climbs(self, luck: str) -> bool:
         before = self.incident
-        after, page, entries = lifecycle.climb(before, self.now)
+        after, page, entries = paging.climb(before, self.now)
         if page is None:
             assert (after, entries) == (before, ())
             return False
-        assert before.status.waits_for_somebody, f"paged while {before.status}"
+        assert before.status.waits_for_somebody or not page.level.stop_on_ack, f"paged while {before.status}"
+        assert before.status.open
         assert not before.paused, "paged while paused"
-        assert not self.taken, "paged although somebody had taken it"
-        assert page.rung == self.climbed.get(page.cycle, 0), "a rung left out or gone twice"
+        assert not self.taken or not page.level.stop_on_ack, "paged although somebody had taken it"
+        assert page.rung >= self.climbed.get(page.cycle, 0), "a rung gone twice"
         assert before.policy is not None
         assert page.rung < before.policy.rungs, "paged beyond the end of the ladder"
         assert after.level == page.number == page.rung % len(before.policy.levels) + 1
         self.climbed[page.cycle] = page.rung + 1
         self.pages.append(page)
         self.becomes(after, entries)
-        alice = ["user:alice"]
-        said = lifecycle.paged(after, page, alice if somebody else [], [] if somebody else alice, self.now)
-        self.becomes(*said)
+        soon = self.now + timedelta(seconds=90)
+        messages = [] if luck == "nobody" else [message(page, due_at=soon if luck == "told later" else None)]
+        if luck == "told":
+            messages.append(message(page, due_at=soon, channel=ChannelName.WEBHOOK, key=f"{page.cycle}/{page.rung}/2"))
+        nobody = [] if messages else [Unreached(target="user:alice", reason="is asleep")]
+        self.becomes(*paging.paged(after, page, messages, nobody, self.now))
         return True
+
+    def hands_out(self) -> bool:
+        after, going = paging.due(self.incident, self.now)
+        for outgoing in going:
+            assert after.wants(outgoing), "a page after an acknowledge"
+            assert not after.paused, "a page while paused"
+            assert outgoing.key not in self.handed_out, "the same message twice"
+            self.handed_out.add(outgoing.key)
+        self.flying += going
+        self.becomes(after, ())
+        return bool(going)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data(), arrives=st.booleans())
+    def hears_of_a_message(self, data: st.DataObject, arrives: bool) -> None:
+        outgoing = data.draw(st.sampled_from(self.flying))
+        self.flying.remove(outgoing)
+        if arrives:
+            self.becomes(*paging.sent(self.incident, outgoing, self.now))
+            assert any(told.target == outgoing.target for told in self.incident.told)
+        else:
+            self.becomes(*paging.failed(self.incident, outgoing, "no such mailbox", self.now))
+        assert outgoing.key not in {o.key for o in self.incident.flying}
+        assert outgoing.key not in {a.outgoing.key for a in self.incident.awaited}
 
     @precondition(lambda self: self.pages)
     @rule(data=st.data())
-    def a_page_never_arrives(self, data: st.DataObject) -> None:
+    def a_level_is_passed_over(self, data: st.DataObject) -> None:
         page = data.draw(st.sampled_from(self.pages))
-        after = lifecycle.at_once(self.incident, page, self.now)
+        after = paging.at_once(self.incident, page.cycle, page.rung, self.now)
         if page != self.pages[-1]:
             assert after == self.incident, "a page of the past hurries the present"
         self.becomes(after, ())
@@ -188,7 +230,7 @@ class Life(RuleBasedStateMachine):
     @rule(policy=st.none() | policies)
     def is_routed(self, policy: Policy | None) -> None:
         before = self.incident
-        self.becomes(*lifecycle.rerouted(before, policy, self.now))
+        self.becomes(*paging.rerouted(before, policy, self.now))
         if self.incident.policy != before.policy and self.incident.status.open:
             assert (self.incident.rung, self.incident.level) == (0, 0), "another policy starts its own climb"
 
@@ -211,17 +253,22 @@ class Life(RuleBasedStateMachine):
     def a_due_moment_has_a_deed(self) -> None:
         wakes_at = self.incident.wakes_at
         if wakes_at is not None and wakes_at <= self.now:
-            _, page, _ = lifecycle.climb(self.incident, self.now)
-            assert page is not None or lifecycle.tick(self.incident, self.now)[1], "it wakes up for nothing"
+            _, page, _ = paging.climb(self.incident, self.now)
+            late = paging.unconfirmed(self.incident, self.now)[0]
+            deeds = (page, lifecycle.tick(self.incident, self.now)[1], late != self.incident)
+            assert any(deeds) or paging.due(self.incident, self.now)[0] != self.incident, "it wakes up for nothing"
 
     @invariant()
     def nobody_is_forgotten(self) -> None:
-        incident = self.incident
-        left = incident.policy is not None and incident.rung < incident.policy.rungs
+        incident, policy = self.incident, self.incident.policy
+        left = policy is not None and incident.rung < policy.rungs
         waits = incident.status.waits_for_somebody and left
-        assert (incident.due_at is not None) == (waits and not incident.paused)
-        assert (incident.paused_left is not None) == (waits and incident.paused)
-        assert incident.paused_left is None or incident.paused_left >= timedelta(0)
+        due = incident.due_at is not None or incident.paused_left is not None
+        assert due == waits or (due and incident.status.taken)
+        assert not (due and incident.status.taken) or (policy and not policy.level(incident.rung).stop_on_ack)
+        assert incident.due_at is None or not incident.paused
+        assert incident.paused_left is None or (incident.paused and incident.paused_left >= timedelta(0))
+        assert (incident.paused_at is not None) == incident.paused
 
     @invariant()
     def an_acknowledge_lapses_only_where_the_policy_says_so(self) -> None:
@@ -229,12 +276,14 @@ class Life(RuleBasedStateMachine):
         counts = incident.status is Status.ACKNOWLEDGED and not incident.paused
         lapses = counts and incident.policy is not None and incident.policy.acknowledge_timeout_secs > 0
         assert (incident.acknowledge_expires_at is not None) == lapses
+        assert incident.acknowledge_reminder_at is None or lapses
 
     @invariant()
     def what_has_ended_is_quiet(self) -> None:
         if not self.incident.status.open:
             assert self.incident.wakes_at is None
             assert not self.incident.paused
+            assert (self.incident.plan, self.incident.flying, self.incident.awaited) == ((), (), ())
 
 
 Life.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

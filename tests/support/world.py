@@ -31,6 +31,7 @@ from app.net.http import LOOPBACK, Http
 from app.runtime import Gateway, crew, services, temporal_client
 from app.stack import postgres, temporal
 from app.store.database import Pool
+from app.store.messages import MessageStore
 from app.store.migrate import upgrade
 from workers.roster import workers
 from workflows import names
@@ -74,10 +75,14 @@ class Story:
 
     async def told(self) -> list[str]:
         """Whom the incident's pages have reached since the last time this was asked, in order."""
+        return [message.target.removeprefix("user:") for message in await self.messages() if message.kind.page]
+
+    async def messages(self) -> list[Message]:
+        """Everything the pigeon has carried for the incident since the last time this was asked."""
         await self.settled()
-        mine = [message.target for message in self.world.pigeon.carried if message.incident_id == self.id]
+        mine = [message for message in self.world.pigeon.carried if message.incident_id == self.id]
         fresh, self.read = mine[self.read :], len(mine)
-        return [target.removeprefix("user:") for target in fresh]
+        return fresh
 
     async def after(self, **time: float) -> list[str]:
         """Whom the incident's pages reach while time goes by."""
@@ -90,7 +95,8 @@ class Story:
         async with asyncio.timeout(20):
             while True:
                 state = await self.state()
-                left = await self.world.gateway.incidents.deliveries.outstanding(self.id)
+                later = {planned.key for planned in state.plan} if state else set()
+                left = [o for o in await self.world.messages.outstanding(self.id) if o.key not in later]
                 row = await self.world.gateway.incidents.store.load(self.id)
                 shown = row[1].seq if row[1] else -1
                 if state is not None and shown == state.seq and (not left or self.stuck(left)):
@@ -167,6 +173,7 @@ class World:
     gateway: Gateway
     skipper: TimeSkipper
     pigeon: Pigeon
+    messages: MessageStore
 
     async def hires(self, *people: str) -> None:
         for person in people:
@@ -215,7 +222,7 @@ async def world_on(url: str, connections: Pool, skipper: TimeSkipper) -> AsyncIt
     """Services, dispatcher and workers over a database and a Temporal; mail goes by pigeon, webhooks are real."""
     settings = Settings(storage=Storage(connection_string=SecretStr(url)))
     pigeon = Pigeon()
-    gateway = services(settings, connections, skipper.client)
+    gateway = services(settings, connections, skipper.client, (ChannelName.EMAIL, ChannelName.WEBHOOK))
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(Http(LOOPBACK, deadline_secs=2))
         channels: dict[ChannelName, Channel] = {ChannelName.EMAIL: pigeon, ChannelName.WEBHOOK: Webhook(http)}
@@ -224,6 +231,6 @@ async def world_on(url: str, connections: Pool, skipper: TimeSkipper) -> AsyncIt
             await stack.enter_async_context(worker)
         dispatching = asyncio.create_task(gateway.dispatcher.run())
         try:
-            yield World(settings, gateway, skipper, pigeon)
+            yield World(settings, gateway, skipper, pigeon, MessageStore(connections))
         finally:
             dispatching.cancel()

@@ -9,7 +9,6 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstrain
 from app.api.auth import Caller
 from app.api.rest.wire import Served, accepts, idempotency_key, read
 from app.domain.decode import Instant, decode
-from app.domain.errors import Invalid
 from app.domain.incident import CommandKind
 from app.domain.representation import IncidentView, TimelineEvent
 from app.domain.requests import Ask, Name, Text
@@ -48,7 +47,7 @@ class Close(Said):
 
 
 class Escalate(Said):
-    """`level` is the one to go to: only the next can be. Going to one that was reached already changes nothing."""
+    """`level` is the one to go to, the next when left out. Going to one that was reached already changes nothing."""
 
     level: int | None = Field(None, ge=1)
     escalate_to: Name | None = None
@@ -129,13 +128,8 @@ async def escalate(request: Request, incident_id: str, who: Caller, gateway: Ser
     """Page the next level now."""
     said = await read(request, Escalate)
     key = idempotency_key(request)
-    if said.level is None:
-        return await gateway.incidents.ask(who, incident_id, said.ask(CommandKind.ESCALATE, key))
-    current = (await gateway.incidents.get(who, incident_id)).escalation_level
-    if said.level > current + 1:
-        raise Invalid.field("level", f"level {current + 1} comes next, not {said.level}")
     asked = said.model_copy(update={"level": None})
-    return await gateway.incidents.ask(who, incident_id, asked.ask(CommandKind.ESCALATE, key, at_level=said.level - 1))
+    return await gateway.incidents.ask(who, incident_id, asked.ask(CommandKind.ESCALATE, key, to_level=said.level))
 
 
 @router.post("/assign", openapi_extra=accepts(Assign))

@@ -1,0 +1,62 @@
+"""What a message says in plain words; each channel escapes and cuts them for its own wire."""
+
+from collections.abc import Iterator
+
+from app.channels.base import encodable, plain
+from app.domain.notification import Message
+from app.domain.vocabulary import MessageKind
+
+NEWS = {
+    MessageKind.CREATED: "",
+    MessageKind.ESCALATED: "Escalated",
+    MessageKind.ACKNOWLEDGED: "Acknowledged",
+    MessageKind.RESOLVED: "Resolved",
+    MessageKind.REMINDER: "Reminder",
+    MessageKind.UPDATED: "Updated",
+}
+
+
+def headline(message: Message) -> str:
+    """One line: how bad it is, what is new, and the incident's title; or how many incidents there are."""
+    if message.subject is not None:
+        return plain(message.subject)
+    title = plain(message.title)
+    if message.bundled:
+        worst = min(message.severity, *(one.severity for one in message.bundled))
+        return f"[{worst}] {1 + len(message.bundled)} incidents: {cut(title, 100)} and {len(message.bundled)} more"
+    news = NEWS[message.kind]
+    if news and message.by:
+        news = f"{news} by {cut(plain(message.by), 100)}"
+    return f"[{message.severity}] {news}{': ' if news else ''}{title}"
+
+
+def facts(message: Message) -> dict[str, str]:
+    """What one wants to know first, by its name; nothing that would be empty."""
+    said = {
+        "Severity": message.severity,
+        "Status": message.status,
+        "Source": message.incident.get("source"),
+        "Environment": message.incident.get("environment"),
+        "Level": f"{message.level} ({message.target})",
+        "Incident": message.incident_id,
+    }
+    return {name: cut(plain(str(value)), 200) for name, value in said.items() if value}
+
+
+def listed(message: Message, at_most: int) -> Iterator[str]:
+    """A line for every incident that the message stands for, and one for those that are `at_most` too many."""
+    yield f"[{message.severity}] {cut(plain(message.title), 100)}"
+    for one in message.bundled[: at_most - 1]:
+        yield " ".join((f"[{one.severity}]", cut(plain(one.title), 100), *([one.link] if one.link else [])))
+    if (unsaid := len(message.bundled) - at_most + 1) > 0:
+        yield f"… and {unsaid} more"
+
+
+def lines(text: str) -> str:
+    """The text with its line breaks, and a space for everything else that cannot be printed."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in encodable(text))
+
+
+def cut(text: str, longest: int) -> str:
+    """At most `longest` characters; an ellipsis says that there were more."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
