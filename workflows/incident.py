@@ -84,9 +84,7 @@ class IncidentWorkflow:
             self.reroute = False
             await self.route()
         self.take(lifecycle.tick(self.incident, workflow.now()))
-        incident, page, entries = paging.climb(self.incident, workflow.now())
-        self.take((incident, entries))
-        if page is not None:
+        while page := self.climb():
             await self.decide(page)
         self.take(paging.unconfirmed(self.incident, workflow.now()))
         self.current, outgoing = paging.due(self.incident, workflow.now())
@@ -99,6 +97,12 @@ class IncidentWorkflow:
         ask = Routing(incident_id=self.incident.id, severity=self.incident.severity, at=workflow.now())
         routed = await local(Triage.route, ask)
         self.take(paging.rerouted(self.incident, routed.policy, workflow.now()))
+
+    def climb(self) -> Page | None:
+        """The level that is due, if one is: it goes out."""
+        incident, page, entries = paging.climb(self.incident, workflow.now())
+        self.take((incident, entries))
+        return page
 
     async def decide(self, page: Page) -> None:
         """Whom a level tells. Nobody, if somebody took the incident while we were looking them up."""

@@ -38,7 +38,8 @@ SOON = timedelta(seconds=5)
 BUSY = timedelta(seconds=1)
 LATER = timedelta(seconds=10)
 TITLE = 250
-BODY = 4000
+BODY_BYTES = 3500
+"""ntfy makes a file of more than 4,096 bytes, with the title; Telegram takes 4,096 characters."""
 SMS = 320
 """Characters: two to five parts of a text message."""
 LISTED = 50
@@ -206,7 +207,9 @@ def body(message: Message) -> str:
         "\n".join(f"{name}: {value}" for name, value in facts(message).items()),
         "\n".join(listed(message, LISTED)) if message.bundled else lines(message.body).strip(),
     )
-    return cut("\n\n".join(part for part in parts if part), BODY)
+    whole = "\n\n".join(part for part in parts if part)
+    within = whole.encode()[:BODY_BYTES].decode(errors="ignore")
+    return within if within == whole else f"{within}…"
 
 
 def short(message: Message) -> str:

@@ -77,7 +77,7 @@ class Awaited(Record):
 
 
 class Told(Record):
-    """Somebody who was paged, through what, and at which level the last time."""
+    """Somebody who was paged, through what, and at which level at the highest."""
 
     target: str
     channel: ChannelName

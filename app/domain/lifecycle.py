@@ -77,14 +77,17 @@ def _quiet(incident: Incident, status: Status, **changes: object) -> Incident:
 
 def _taken(incident: Incident, status: Status, now: datetime, **changes: object) -> Incident:
     """In a status in which only those levels of this round still go out that an acknowledge does not stop."""
-    taken = _quiet(incident, status, **changes)
-    policy = incident.policy
-    due = incident.due_at if not incident.paused_left else now + incident.paused_left
+    thawed, policy = _thawed(incident, now), incident.policy
+    taken = _quiet(incident, status, **changes).with_(
+        plan=tuple(o for o in thawed.plan if o.wanted is Wanted.OPEN),
+        flying=tuple(o for o in thawed.flying if o.wanted is Wanted.OPEN),
+        awaited=tuple(a for a in thawed.awaited if a.outgoing.wanted is Wanted.OPEN),
+    )
+    due = thawed.due_at
     if policy is None or due is None or incident.rung not in policy.round_of(max(incident.rung - 1, 0)):
         return taken
-    kept = tuple(planned for planned in _thawed(incident, now).plan if planned.wanted is Wanted.OPEN)
     rung, due_at = policy.despite_acknowledge(incident.rung, due)
-    return taken.with_(rung=rung if due_at else incident.rung, due_at=due_at, plan=kept)
+    return taken.with_(rung=rung if due_at else incident.rung, due_at=due_at)
 
 
 def lapsing(incident: Incident, now: datetime) -> Incident:

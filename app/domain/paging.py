@@ -148,8 +148,10 @@ def sent(incident: Incident, message: Outgoing, now: datetime) -> Change:
     """A provider took the message. Whoever was paged will hear what becomes of the incident."""
     incident = _without(incident, message)
     if message.kind.page:
-        mine = Told(target=message.target, channel=message.channel, level=message.level)
-        others = tuple(t for t in incident.told if (t.target, t.channel) != (mine.target, mine.channel))
+        before = [t for t in incident.told if (t.target, t.channel) == (message.target, message.channel)]
+        others = tuple(t for t in incident.told if t not in before)
+        highest = max(message.level, *(t.level for t in before), 0)
+        mine = Told(target=message.target, channel=message.channel, level=highest)
         reached = max(incident.reached, message.rung) if message.cycle == incident.cycle else incident.reached
         incident = incident.with_(told=(*others, mine), reached=reached)
     return _said(incident, message, now, EventType.NOTIFICATION_SENT)

@@ -139,9 +139,7 @@ class Play:
         busy = True
         while busy and len(self.book) < EVENTS_AT_MOST:
             busy = self.take(lifecycle.tick(self.incident, now))
-            incident, page, entries = paging.climb(self.incident, now)
-            busy |= self.take((incident, entries))
-            if page is not None:
+            while page := self._climb(now):
                 busy |= self.take(self._paged(page, now))
             busy |= self.take(paging.unconfirmed(self.incident, now))
             self.incident, going = paging.due(self.incident, now)
@@ -149,6 +147,11 @@ class Play:
             self.untold = []
             for message in (*notices, *going):
                 busy |= self.take(self._sent(message, now))
+
+    def _climb(self, now: datetime) -> Page | None:
+        incident, page, entries = paging.climb(self.incident, now)
+        self.take((incident, entries))
+        return page
 
     def _sent(self, message: Outgoing, now: datetime) -> lifecycle.Change:
         if message.channel in self.failing:

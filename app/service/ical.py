@@ -6,6 +6,7 @@ comes to an end can be stopped there, and nowhere else.
 
 import asyncio
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from app.domain.oncall import FIXED_SHIFTS_MAX, Schedule, Shift
 from app.domain.people import User
 from app.domain.record import Record
 
-SECONDS = 10
+SECONDS = 5
 """How long reading one calendar may take (chosen: a thousand weekly rules take one)."""
 MEMORY = 1 << 29
 TOO_OFTEN = {"SECONDLY", "MINUTELY"}
@@ -85,7 +86,7 @@ def render(
     calendar.add("prodid", "-//LLM Incident Manager//On-call//EN")
     calendar.add("version", "2.0")
     calendar.add("method", "PUBLISH")
-    calendar.add("x-wr-calname", schedule.name)
+    calendar["X-WR-CALNAME"] = icalendar.vText(schedule.name)  # which `add` would leave unescaped
     for start, user, end in duties:
         person = people.get(user)
         event = icalendar.Event()
@@ -144,8 +145,13 @@ def unfolded(reading: Reading) -> Read:
     events = list(islice(_events(occurrences, reading), FIXED_SHIFTS_MAX + 1))
     if len(events) > FIXED_SHIFTS_MAX:
         return Read(refusal=f"has more than {FIXED_SHIFTS_MAX} events until {reading.end:%Y-%m-%d}: ask for fewer days")
-    name = str(calendar.get("X-WR-CALNAME") or calendar.get("NAME") or "imported calendar").strip()[:200]
+    name = _plain(str(calendar.calendar_name or "")).strip()[:200]
     return Read(name=name or "imported calendar", events=tuple(events))
+
+
+def _plain(text: str) -> str:
+    """TEXT without its escapes, which the library leaves in names that begin with X- (RFC 5545, 3.3.11)."""
+    return re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] in "nN" else escaped[1], text)
 
 
 def _frequencies(calendar: icalendar.Calendar) -> Iterator[object]:

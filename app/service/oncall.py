@@ -132,7 +132,7 @@ class OnCall:
         def added(schedule: Schedule) -> dict[str, object]:
             if any(other.id == override.id for other in schedule.overrides):
                 raise Conflict(f"The schedule has an override {override.id!r} already.")
-            return {"overrides": [*schedule.overrides, override]}
+            return {"overrides": (*schedule.overrides, override)}
 
         return override, await self._change(who, id_, added, expected)
 
@@ -141,7 +141,7 @@ class OnCall:
         who.may(Scope.RESPOND)
 
         def dropped(schedule: Schedule) -> dict[str, object]:
-            left = [override for override in schedule.overrides if override.id != override_id]
+            left = tuple(override for override in schedule.overrides if override.id != override_id)
             if len(left) == len(schedule.overrides):
                 raise NotFound("override", override_id)
             return {"overrides": left}
@@ -174,8 +174,8 @@ class OnCall:
             nonlocal replaced
             names = [calendar.name for calendar in schedule.calendars]
             replaced = taken.name in names
-            kept = [taken if calendar.name == taken.name else calendar for calendar in schedule.calendars]
-            return {"calendars": kept if replaced else [*kept, taken]}
+            kept = tuple(taken if calendar.name == taken.name else calendar for calendar in schedule.calendars)
+            return {"calendars": kept if replaced else (*kept, taken)}
 
         document = await self._change(who, id_, with_it, expected)
         return Imported(calendar=taken.name, shifts=len(taken.shifts), replaced=replaced, version=document.version)

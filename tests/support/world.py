@@ -17,7 +17,7 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from app.channels.base import Channel
 from app.channels.webhook import Webhook
-from app.config import Settings, Storage, Temporal
+from app.config import Bundling, Notifications, Settings, Storage, Temporal
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
 from app.domain.incident import CommandKind, Incident
@@ -40,19 +40,25 @@ from workflows.incident import IncidentWorkflow
 
 @dataclass
 class Pigeon:
-    """A channel that remembers what it carried; `troubles` are raised first, one a try, per target."""
+    """A channel that remembers what it carried; `troubles` are raised first, one a try, per target.
+
+    It carries nothing for incidents in `refuses`, ever.
+    """
 
     name: ChannelName = ChannelName.EMAIL
     carried: list[Message] = field(default_factory=list)
     tries: list[str] = field(default_factory=list)
     troubles: dict[str, list[Undelivered]] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    refuses: set[str] = field(default_factory=set)
 
     class Address(Record):
-        email: str
+        """Any will do."""
 
     async def send(self, message: Message, to: Record) -> Receipt:
         self.tries.append(message.target)
+        if message.incident_id in self.refuses:
+            raise Undelivered("it never flies there")
         if waiting := self.troubles.get(message.target):
             raise waiting.pop(0)
         self.carried.append(message)
@@ -173,6 +179,7 @@ class World:
     gateway: Gateway
     skipper: TimeSkipper
     pigeon: Pigeon
+    flock: dict[ChannelName, Pigeon]
     messages: MessageStore
 
     async def hires(self, *people: str) -> None:
@@ -219,18 +226,19 @@ async def time_skipping() -> AsyncIterator[TimeSkipper]:
 
 @asynccontextmanager
 async def world_on(url: str, connections: Pool, skipper: TimeSkipper) -> AsyncIterator[World]:
-    """Services, dispatcher and workers over a database and a Temporal; mail goes by pigeon, webhooks are real."""
-    settings = Settings(storage=Storage(connection_string=SecretStr(url)))
-    pigeon = Pigeon()
-    gateway = services(settings, connections, skipper.client, (ChannelName.EMAIL, ChannelName.WEBHOOK))
+    """Services, dispatcher and workers over a database and a Temporal; webhooks are real, all else goes by pigeon."""
+    calm = Notifications(bundling=Bundling(enabled=False))
+    settings = Settings(storage=Storage(connection_string=SecretStr(url)), notifications=calm)
+    flock: dict[ChannelName, Pigeon] = {name: Pigeon(name) for name in ChannelName if name is not ChannelName.WEBHOOK}
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(Http(LOOPBACK, deadline_secs=2))
-        channels: dict[ChannelName, Channel] = {ChannelName.EMAIL: pigeon, ChannelName.WEBHOOK: Webhook(http)}
+        channels: dict[ChannelName, Channel] = {ChannelName.WEBHOOK: Webhook(http), **flock}
+        gateway = services(settings, connections, skipper.client, channels)
         staff = workers(skipper.client, crew(settings, connections, channels))
         for worker in staff:
             await stack.enter_async_context(worker)
         dispatching = asyncio.create_task(gateway.dispatcher.run())
         try:
-            yield World(settings, gateway, skipper, pigeon, MessageStore(connections))
+            yield World(settings, gateway, skipper, flock[ChannelName.EMAIL], flock, MessageStore(connections))
         finally:
             dispatching.cancel()

@@ -85,10 +85,10 @@ async def add_override(request: Request, id: Id, who: Caller, gateway: Served) -
 @router.delete("/schedules/{id}/overrides/{override_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def drop_override(
     request: Request,
-    id: Id,
+    id: Id,  # noqa: A002
     override_id: Annotated[Slug, Path()],
     who: Caller,
-    gateway: Served,  # noqa: A002
+    gateway: Served,
 ) -> Response:
     """ETag is the schedule's new version. With If-Match only the version it names is changed; otherwise 409."""
     schedule = await gateway.oncall.drop_override(who, id, override_id, expected(request))
@@ -110,7 +110,7 @@ async def calendar(request: Request, id: Id, who: Caller, gateway: Served) -> Re
     openapi_extra=asking(Reach) | {"requestBody": {"required": True, "content": ICALENDAR}},
 )  # fmt: skip
 async def take(request: Request, id: Id, who: Caller, gateway: Served) -> Imported:  # noqa: A002
-    """Takes the events of the next `days` days of an iCalendar body as shifts, in place of the calendar's earlier import.
+    """Takes an iCalendar body's events of the next `days` days as shifts, in place of the calendar's earlier import.
 
     People are told by an attendee's mail address, else by the summary: a user's id, name or mail address.
     """
