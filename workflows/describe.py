@@ -10,10 +10,18 @@ def next_step(incident: Incident) -> str:
         return "the incident ends unless its problem comes back"
     if incident.paused_until is not None:
         return "the snooze ends"
-    if incident.acknowledge_expires_at is not None:
+    wakes_at, policy = incident.wakes_at, incident.policy
+    for planned in incident.plan:
+        if planned.due_at == wakes_at:
+            return f"tell {planned.target} by {planned.channel}"[:200]
+    for awaited in incident.awaited:
+        if awaited.by == wakes_at:
+            return f"another channel for {awaited.outgoing.target}"[:200]
+    if incident.acknowledge_reminder_at is not None and incident.acknowledge_reminder_at == wakes_at:
+        return "a reminder of the acknowledge"
+    if incident.acknowledge_expires_at is not None and incident.acknowledge_expires_at == wakes_at:
         return "the acknowledge lapses"
-    policy = incident.policy
-    if policy is None:
+    if policy is None or incident.due_at is None:
         return "nothing"
     level = policy.level(incident.rung)
     whom = level.name or ", ".join(target.label for target in level.targets)
@@ -27,10 +35,13 @@ def describe(incident: Incident) -> str:
     elif incident.paused:
         left = f", {incident.paused_left.total_seconds():.0f} s left" if incident.paused_left is not None else ""
         now = f"Paused{left}." if incident.paused_until is None else f"Snoozed until {incident.paused_until:%F %T} UTC."
-    elif incident.status is Status.ACKNOWLEDGED:
-        now = f"Acknowledged by {incident.acknowledged_by}: nobody is paged."
-    elif incident.due_at is not None:
-        now = f"At {incident.due_at:%F %T} UTC: {next_step(incident)}."
+    elif incident.status.taken:
+        now = f"Taken by {incident.acknowledged_by or 'somebody'}: nobody is paged{_then(incident, ' until ')}."
     else:
-        now = "Nobody else will be paged."
+        now = f"{_then(incident, 'At ') or 'Nobody else will be paged'}."
     return f"**{incident.severity} {incident.status}**, level {incident.level}. {now}"
+
+
+def _then(incident: Incident, word: str) -> str:
+    at = incident.wakes_at
+    return f"{word}{at:%F %T} UTC: {next_step(incident)}" if at is not None else ""

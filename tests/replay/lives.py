@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+from activities.directory import Redeliver
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import AlertStatus
 from app.domain.incident import CommandKind
@@ -94,6 +95,41 @@ async def unreachable(world: World) -> Story:
     return await ends(story)
 
 
+async def told_by_their_own_rules(world: World) -> Story:
+    """A channel that fails, one that waits, a level that goes on, a reminder, and word to those who were paged."""
+    rules = {"default": [{"channel": "email"}, {"wait_secs": 120}, {"channel": "sms"}]}
+    body = {"name": "Ruth", "email": "ruth@example.com", "phone": "+4930123456"}
+    for person in ("ruth", "rolf"):
+        own = {"notification_preferences": {"rules": rules}}
+        await world.gateway.documents.put(ME, "users", person, body | own)
+    world.pigeon.troubles["user:ruth"] = [Undelivered("no such mailbox")]
+    levels = [
+        {"targets": [{"type": "user", "id": person}], "stop_on_ack": person == "ruth"} for person in ("ruth", "rolf")
+    ]
+    policy = {"levels": levels, "acknowledge_timeout_secs": 1800, "acknowledge_reminder_secs": 600}
+    story = await world.opens(policy=policy)
+    await story.eventually(EventType.FAILOVER)
+    await story.acknowledge(actor="ruth")
+    assert await story.after(minutes=21) == ["rolf"]
+    await story.eventually(EventType.ACKNOWLEDGE_REMINDER)
+    await story.ask(CommandKind.RESOLVE, actor="ruth")
+    return await ends(story)
+
+
+async def sent_again(world: World) -> Story:
+    story = await world.opens(["alice"])
+    assert await story.told() == ["alice"]
+    [sent] = await world.gateway.incidents.deliveries.of_incident(story.id)
+    again = Redeliver(key=sent.idempotency_key, by="bob", id="once")
+    for _ in range(2):
+        await story.handle.execute_update(IncidentWorkflow.redeliver, again)
+    assert await story.told() == ["alice"]
+    await story.handle.signal(IncidentWorkflow.undelivered, sent.idempotency_key)
+    await story.eventually(EventType.NOTIFICATION_FAILED)
+    await story.ask(CommandKind.RESOLVE)
+    return await ends(story)
+
+
 async def cancelled_by_a_signal(world: World) -> Story:
     await world.hires("flaky")
     world.pigeon.troubles["user:flaky"] = [Undelivered("down", timedelta(seconds=30))]
@@ -121,7 +157,7 @@ LIVES: Lives = {
     life.__name__: life
     for life in (
         escalated_acknowledged_resolved, paused_resumed_snoozed, flapped, routed_anew_by_a_raise, unreachable,
-        cancelled_by_a_signal,
+        cancelled_by_a_signal, told_by_their_own_rules, sent_again,
     )
 }  # fmt: skip
 LONG_LIVES: Lives = {"continued": continued}
