@@ -1,10 +1,10 @@
-"""Sending pages."""
+"""Sending messages."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Literal
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from app.domain.notification import Delivery, Message, Undelivered
+from app.domain.notification import Delayed, Delivery, Message, Undelivered
 from app.domain.record import Record
 from app.domain.vocabulary import ChannelName, DeliveryStatus
 
 if TYPE_CHECKING:
     from app.channels.base import Channel
-    from app.domain.representation import IncidentView
-    from app.store.deliveries import DeliveryStore
+    from app.store.deliveries import Claimed, DeliveryStore
+
+Words = Callable[[Message, ChannelName, str | None], Awaitable[tuple[Message, str | None]]]
+"""A message in the words of the team's own template, if there is one, and what is wrong with that one."""
 
 HEARTBEAT = timedelta(seconds=1)
 
 
 class Send(Record):
-    """One page, by the key under which it was decided."""
+    """One message, by the key under which it was decided."""
 
     key: str
 
@@ -43,60 +45,85 @@ class Sent(Record):
 
 @dataclass(frozen=True)
 class Sending:
-    """`link` makes the address of an incident; `took` is told channel and seconds of every page that was taken."""
+    """`link` makes the address of an incident, `one_click` the one that acknowledges it for whom a message is for;
+
+    `took` is told channel and seconds of every message that was taken.
+    """
 
     channels: Mapping[ChannelName, Channel]
     deliveries: DeliveryStore
     link: Callable[[str], str]
     took: Callable[[str, float], None]
+    words: Words
+    one_click: Callable[[Delivery], Awaitable[str | None]]
 
     @activity.defn(name="sending.send")
     async def send(self, ask: Send) -> Sent:
-        """Hands one page to its provider. The try is on record before it begins, under the page's key.
+        """Hands one message to its provider. The try is on record before it begins, under the message's key.
 
         A worker that dies between the provider's answer and our record sends again, with the same key;
         a provider that takes a key tells nobody twice.
 
-        Raises: ApplicationError `undelivered`, retried after the provider's own delay, or not at all when
-        it never will be taken.
+        Raises: ApplicationError `undelivered`, retried after the provider's own delay, after a storm's or a rate
+        limit's, or not at all when it never will be taken.
         """
         claimed = await self.deliveries.claim(ask.key)
         if claimed is None:
             return await self._ended(ask.key)
-        delivery, incident = claimed
-        channel = self.channels[delivery.channel]
-        began = asyncio.get_running_loop().time()
+        if isinstance(claimed, Delayed):
+            raise _again(f"delayed until {claimed.until:%F %T} UTC: {claimed.reason}", timedelta(seconds=claimed.secs))
         try:
             async with _heartbeats():
-                receipt = await channel.send(self._message(delivery, incident), channel.Address(**delivery.address))
-                self.took(delivery.channel, asyncio.get_running_loop().time() - began)
-                await self.deliveries.sent(ask.key, receipt.reference)
+                await self._hand_over(claimed)
         except Undelivered as no:
-            await self.deliveries.not_sent(ask.key, str(no), for_good=no.retry_after is None)
-            raise ApplicationError(
-                f"{delivery.channel}: {no}", type="undelivered", non_retryable=no.retry_after is None,
-                next_retry_delay=no.retry_after, category=ApplicationErrorCategory.BENIGN,
-            ) from no  # fmt: skip
+            await self.deliveries.not_sent(ask.key, str(no), no.retry_after)
+            raise _again(f"{claimed.delivery.channel}: {no}", no.retry_after) from no
+        except asyncio.CancelledError:
+            await asyncio.shield(self.deliveries.let_go(ask.key))
+            raise
         return Sent(outcome="sent")
 
+    async def _hand_over(self, claimed: Claimed) -> None:
+        """Raises: Undelivered."""
+        delivery = claimed.delivery
+        channel = self.channels[delivery.channel]
+        plain = await self._message(claimed)
+        message, problem = await self.words(plain, delivery.channel, delivery.template)
+        began = asyncio.get_running_loop().time()
+        receipt = await channel.send(message, channel.Address(**delivery.address))
+        self.took(delivery.channel, asyncio.get_running_loop().time() - began)
+        await self.deliveries.sent(delivery.key, receipt, problem)
+
+    async def _message(self, claimed: Claimed) -> Message:
+        delivery, incident = claimed.delivery, claimed.incident
+        bundled = [other.model_copy(update={"link": self.link(other.incident_id)}) for other in claimed.bundled]
+        return Message(
+            key=delivery.key, notification_id=delivery.id, incident_id=incident.id, kind=delivery.kind,
+            level=delivery.level, target=delivery.target, title=incident.title, body=incident.description,
+            link=self.link(incident.id), severity=incident.severity, status=incident.status, by=delivery.by,
+            incident=incident.model_dump(mode="json"), thread=claimed.thread, bundled=tuple(bundled),
+            acknowledge_url=await self.one_click(delivery) if not bundled else None,
+        )  # fmt: skip
+
     async def _ended(self, key: str) -> Sent:
-        """What came of a page that is not to be sent any more, perhaps by a try whose end nobody heard of."""
+        """What came of a message that is not to be sent any more, perhaps by a try whose end nobody heard of."""
         status, error = await self.deliveries.end(key)
         if status is DeliveryStatus.FAILED:
-            raise ApplicationError(error or "given up", type="undelivered", non_retryable=True)
-        return Sent(outcome="sent" if status is DeliveryStatus.SENT else "not_needed")
+            raise _again(error or "given up", None)
+        return Sent(outcome="sent" if status in (DeliveryStatus.SENT, DeliveryStatus.DELIVERED) else "not_needed")
 
     @activity.defn(name="sending.give_up")
     async def give_up(self, ask: GiveUp) -> None:
-        """Notes that a page will not be tried again. Twice is once."""
-        await self.deliveries.not_sent(ask.key, ask.reason, for_good=True)
+        """Notes that a message will not be tried again. Twice is once."""
+        await self.deliveries.not_sent(ask.key, ask.reason, None)
 
-    def _message(self, delivery: Delivery, incident: IncidentView) -> Message:
-        return Message(
-            key=delivery.key, notification_id=delivery.id, incident_id=incident.id, level=delivery.level,
-            target=delivery.target, title=incident.title, body=incident.description, link=self.link(incident.id),
-            severity=incident.severity, incident=incident.model_dump(mode="json"),
-        )  # fmt: skip
+
+def _again(said: str, after: timedelta | None) -> ApplicationError:
+    """What tells Temporal to try again after a while, or (None) never."""
+    return ApplicationError(
+        said, type="undelivered", non_retryable=after is None, next_retry_delay=after,
+        category=ApplicationErrorCategory.BENIGN,
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager

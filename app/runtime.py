@@ -18,6 +18,7 @@ from activities.triage import Life, Triage
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.config import Settings, Temporal
+from app.domain.notification import Delivery, Message
 from app.domain.vocabulary import ChannelName
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.service.alerts import Alerts
@@ -26,6 +27,7 @@ from app.service.documents import Documents
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
+from app.service.notifications import Notifications
 from app.service.oncall import OnCall
 from app.service.simulate import Simulations
 from app.store.alerts import AlertStore
@@ -51,6 +53,7 @@ class Gateway:
     health: Health
     dispatcher: Dispatcher
     simulations: Simulations
+    notifications: Notifications
 
 
 @asynccontextmanager
@@ -102,6 +105,7 @@ def services(settings: Settings, connections: Pool, temporal: Client, channels: 
         keys=Keys(KeyStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,
+        notifications=Notifications(DeliveryStore(connections), temporal),
         simulations=Simulations(
             DocumentStore(connections), TurnStore(connections), frozenset(channels),
             settings.escalation.default_policy,
@@ -122,14 +126,15 @@ class Crew:
 def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Crew:
     """The activities over open connections and channels."""
     incidents, documents, messages, deliveries = (
-        IncidentStore(connections), DocumentStore(connections), MessageStore(connections), DeliveryStore(connections),
+        IncidentStore(connections), DocumentStore(connections), MessageStore(connections),
+        DeliveryStore(connections, settings.notifications.rate_limits, settings.notifications.bundling),
     )  # fmt: skip
     escalation = settings.escalation
     return Crew(
         triage=Triage(incidents, documents, messages, escalation.default_policy, escalation.enabled),
         directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
         projection=Projection(incidents, metrics.count),
-        sending=Sending(channels, deliveries, partial(link, settings), metrics.took),
+        sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words, no_click),
     )
 
 
@@ -140,6 +145,14 @@ async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Cha
     async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
         ways = {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
         yield {name: way for name, way in ways.items() if way is not None}
+
+
+async def own_words(message: Message, _channel: ChannelName, _template: str | None) -> tuple[Message, str | None]:
+    return message, None
+
+
+async def no_click(_delivery: Delivery) -> str | None:
+    return None
 
 
 def reachable(settings: Settings) -> tuple[Network, ...]:

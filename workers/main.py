@@ -3,20 +3,22 @@
 import asyncio
 import logging
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from temporalio import activity, workflow
 from temporalio.client import Client
 
 from app.config import Settings, Temporal
 from app.runtime import channels, crew, database_url, temporal_client
-from app.store.database import pool
+from app.store.database import AWAY, pool
+from app.store.deliveries import DeliveryStore
 from app.telemetry import metrics
 from workers.roster import workers
 
 log = logging.getLogger(__name__)
 
 BETWEEN_TRIES_SECS = 0.5
+COUNTED_EVERY_SECS = 5.0
 
 
 async def run(settings: Settings) -> None:
@@ -34,8 +36,18 @@ async def run(settings: Settings) -> None:
             await stack.enter_async_context(worker)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
+        counting = asyncio.create_task(count_waiting(DeliveryStore(connections)))
         log.info("working")
         await stop.wait()
+        counting.cancel()
+
+
+async def count_waiting(deliveries: DeliveryStore) -> None:
+    """Keeps the metric of messages that wait up to date, while PostgreSQL answers."""
+    while True:
+        with suppress(*AWAY):
+            metrics.waiting(await deliveries.waiting())
+        await asyncio.sleep(COUNTED_EVERY_SECS)
 
 
 async def connected(temporal: Temporal) -> Client:

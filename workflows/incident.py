@@ -138,8 +138,8 @@ class IncidentWorkflow:
         self.entries, self.stop_pages = [], False
         shown = Show(incident=incident, time_ns=workflow.time_ns(), entries=entries, stop_pages=stop_pages)
         await local(Projection.project, shown)
-        self.shown_seq = incident.seq
         await self.pages.inform(paging.notices(incident, entries), by=entries[-1].actor.name if entries else None)
+        self.shown_seq = incident.seq
         if any(entry.type in TOLD_TO_TEMPORAL for entry in entries):
             workflow.upsert_search_attributes(searchable(incident))
 

@@ -18,14 +18,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
-from app.api.rest import commands, documents, health, incidents, ingest, oncall, simulate
+from app.api.rest import commands, documents, health, incidents, ingest, notifications, oncall, simulate
 from app.child import CannotStart
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
 from app.runtime import Gateway
 from app.telemetry import metrics
 
-ROUTERS = (incidents.router, commands.router, *documents.ROUTERS, oncall.router, simulate.router, health.router)
+ROUTERS = (
+    incidents.router,
+    commands.router,
+    *documents.ROUTERS,
+    oncall.router,
+    simulate.router,
+    notifications.router,
+    health.router,
+)
 KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection, so that they close it, not we
 GRACE = 5  # seconds for the requests under way when told to stop
 

@@ -110,6 +110,14 @@ class Undelivered(Exception):
         self.retry_after = retry_after
 
 
+class Delayed(Record):
+    """A message has to wait: until when, how many seconds that is, and for what."""
+
+    until: datetime
+    secs: float
+    reason: str
+
+
 class Delivery(Record):
     """One row of an incident's notifications: who is told what, through which channel, and how it went."""
 

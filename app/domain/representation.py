@@ -4,7 +4,16 @@ from datetime import datetime
 
 from app.domain.record import Record
 from app.domain.timeline import Actor, EventType
-from app.domain.vocabulary import Category, ChannelName, DeliveryStatus, Environment, IncidentType, Severity, Status
+from app.domain.vocabulary import (
+    Category,
+    ChannelName,
+    DeliveryStatus,
+    Environment,
+    IncidentType,
+    MessageKind,
+    Severity,
+    Status,
+)
 
 
 class Metrics(Record):
@@ -96,11 +105,16 @@ class TimelineEvent(Record):
 
 
 class NotificationView(Record):
-    """One message to one target through one channel. `id` is the same over every retry."""
+    """One message to one target through one channel. `id` is the same over every retry.
+
+    `due_at` is when the person's own rules have it go out (None = at once), `delayed_until` what a rate limit, a
+    storm or the provider makes it wait for.
+    """
 
     id: str
     incident_id: str
     idempotency_key: str
+    kind: MessageKind
     level: int
     channel: ChannelName
     target: str
@@ -109,7 +123,10 @@ class NotificationView(Record):
     attempts: int
     last_error: str | None
     created_at: datetime
+    due_at: datetime | None
+    delayed_until: datetime | None
     sent_at: datetime | None
+    delivered_at: datetime | None
 
 
 class NextStep(Record):

@@ -1,121 +1,266 @@
-"""Pages: decided once, claimed before each try, and what came of them."""
+"""Messages as they are sent: claimed before each try, and what came of them."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import asyncpg
-from uuid_utils.compat import uuid7
 
-from app.domain.notification import Delivery
+from app.config import Bundling, RateLimit
+from app.domain.errors import NotFound
+from app.domain.notification import Bundled, Delayed, Delivery, Receipt, recipient
 from app.domain.representation import IncidentView, NotificationView
-from app.domain.vocabulary import DeliveryStatus
-from app.store.database import AWAY, Pool
+from app.domain.vocabulary import ChannelName, DeliveryStatus
+from app.store.database import AWAY, Connection, Pool
 from app.store.incidents import SHOWN, as_uuid, view
+from app.store.messages import delivery
 
-DECIDE = """
-INSERT INTO deliveries (key, id, incident_id, cycle, rung, level, target, channel, address, status, created_at)
-SELECT u.key, u.id, $1, $2, $3, $4, u.target, u.channel, u.address, 'pending', now()
-FROM unnest($5::text[], $6::uuid[], $7::text[], $8::text[], $9::jsonb[]) AS u(key, id, target, channel, address)
-ON CONFLICT (key) DO UPDATE SET status = 'pending' WHERE deliveries.status = 'cancelled'
-"""
-
-CLAIM = """
-UPDATE deliveries d SET status = 'sending', attempts = attempts + 1
-FROM incidents i
-WHERE d.key = $1 AND i.id = d.incident_id AND d.status IN ('pending', 'sending')
-  AND i.status IN ('NEW', 'ESCALATED') AND i.cycle = d.cycle
-RETURNING d.*
-"""
-
-SENT = """
-UPDATE deliveries SET status = 'sent', sent_at = coalesce(sent_at, now()), reference = $2, last_error = NULL
-WHERE key = $1
-"""
-
-SHOWN_DELIVERIES = """
-SELECT id, incident_id, key, level, channel, target, address, status, attempts, last_error, created_at, sent_at
-FROM deliveries WHERE incident_id = $1 ORDER BY created_at, key
-"""
-
+BUNDLED = (ChannelName.EMAIL, ChannelName.SMS, ChannelName.SLACK, ChannelName.TEAMS, ChannelName.APPRISE)
+"""Channels that people read. What machines read (webhooks, PagerDuty) comes one by one."""
+NOTICES_BUNDLED = (ChannelName.EMAIL, ChannelName.SMS, ChannelName.TEAMS, ChannelName.APPRISE)
+STALE = timedelta(seconds=25)
+"""A bundle in whose leader's hands nothing has happened for so long has none (a send takes 20 s at most)."""
+SOON = timedelta(seconds=1)
+HELD = ""
+"""`bundle` of a message that waits for its storm to be over; then it is the key of the message that stands for it."""
 RECORDING_SECS = 8.0
-"""How long the record of a page that was taken waits for PostgreSQL (chosen: a restart takes two seconds; with a
+"""How long the record of a message that was taken waits for PostgreSQL (chosen: a restart takes two seconds; with a
 channel's ten it stays within the activity's own time)."""
+
+STANDS = """
+(d.wanted = 'always' OR (i.cycle = d.cycle AND (
+    (d.wanted = 'open' AND i.status NOT IN ('RESOLVED', 'CLOSED')) OR i.status IN ('NEW', 'ESCALATED'))))
+"""
+ASK = f"""
+SELECT d.*, i.severity, d.kind IN ('created', 'escalated') AS page, now() AS now,
+    d.bundle <> d.key AND d.bundle <> '' AS led
+FROM deliveries d JOIN incidents i ON i.id = d.incident_id
+WHERE d.key = $1 AND d.status IN ('pending', 'sending') AND {STANDS}
+FOR UPDATE OF d
+"""
+ALONE = """
+SELECT pg_advisory_xact_lock(hashtext(destination)) FROM deliveries WHERE key = $1 AND channel = ANY($2::text[])
+"""
+LED = """
+SELECT true FROM deliveries WHERE key = $1 AND status IN ('pending', 'sending') AND claimed_at > now() - $2::interval
+"""
+ORPHANED = """
+UPDATE deliveries SET bundle = '', status = 'pending', delayed_until = now()
+WHERE key IN (
+    SELECT key FROM deliveries WHERE bundle = $1 AND key <> $1 AND status IN ('pending', 'sending')
+    FOR UPDATE SKIP LOCKED
+)
+"""
+STORM = """
+SELECT count(*) AS sent, min(claimed_at) AS since FROM deliveries
+WHERE destination = $1 AND claimed_at > now() - $2::interval AND key <> $3 AND (bundle IS NULL OR bundle IN (key, ''))
+"""
+HOLD = "UPDATE deliveries SET bundle = '', delayed_until = $2 WHERE key = $1"
+FELLOWS = f"""
+SELECT d.key FROM deliveries d JOIN incidents i ON i.id = d.incident_id
+WHERE d.destination = $1 AND d.key <> $2 AND d.status IN ('pending', 'sending') AND d.bundle IN ('', $2)
+    AND (d.kind = $3 OR ($4 AND d.kind IN ('created', 'escalated'))) AND {STANDS}
+ORDER BY d.created_at LIMIT 500 FOR UPDATE OF d SKIP LOCKED
+"""
+SLOT = """
+INSERT INTO rates AS r (channel, full_at) VALUES ($1, clock_timestamp() + $2)
+ON CONFLICT (channel) DO UPDATE SET full_at = greatest(r.full_at, clock_timestamp()) + $2
+RETURNING full_at - $3::interval AS at, clock_timestamp() AS now
+"""
+"""The generic cell rate algorithm (ITU-T I.371) with a place in the queue for each: when this message may go."""
+WAIT = "UPDATE deliveries SET slot_at = $2, delayed_until = $2 WHERE key = $1"
+CLAIM = """
+UPDATE deliveries SET status = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp(),
+    delayed_until = NULL, slot_at = NULL, bundle = CASE WHEN $2 THEN $3 END
+WHERE key = ANY($1::text[])
+RETURNING *
+"""
+THREAD = """
+SELECT reference FROM deliveries
+WHERE incident_id = $1 AND destination = $2 AND status IN ('sent', 'delivered') AND bundle IS NULL
+    AND reference IS NOT NULL AND key <> $3
+ORDER BY sent_at LIMIT 1
+"""
+SENT = """
+UPDATE deliveries SET status = CASE WHEN status = 'delivered' OR $3 THEN 'delivered' ELSE 'sent' END,
+    sent_at = coalesce(sent_at, now()), delivered_at = CASE WHEN $3 THEN coalesce(delivered_at, now()) END,
+    reference = $2, last_error = $4, delayed_until = NULL
+WHERE (key = $1 OR bundle = $1) AND (key = $1 OR status = 'sending')
+"""
+NOT_SENT = """
+UPDATE deliveries SET
+    status = CASE WHEN status = 'cancelled' THEN status WHEN $3 AND key = $1 THEN 'failed' ELSE 'pending' END,
+    bundle = CASE WHEN $3 AND key <> $1 THEN '' ELSE bundle END, last_error = $2, delayed_until = now() + $4::interval
+WHERE (key = $1 OR bundle = $1) AND status NOT IN ('sent', 'delivered', 'failed')
+"""
+LET_GO = """
+UPDATE deliveries SET status = 'pending', bundle = '', delayed_until = now()
+WHERE bundle = $1 AND key <> $1 AND status = 'sending'
+"""
+RECEIPT = """
+UPDATE deliveries SET status = $2, last_error = coalesce($3, last_error),
+    delivered_at = CASE WHEN $2 = 'delivered' THEN coalesce(delivered_at, now()) ELSE delivered_at END
+WHERE id = $1 AND status IN ('sent', 'delivered') AND status <> $2
+RETURNING true
+"""
+SHOWN_DELIVERIES = """
+SELECT id, incident_id, key, kind, level, channel, target, address, status, attempts, last_error, created_at, due_at,
+    delayed_until, sent_at, delivered_at
+FROM deliveries WHERE {where} ORDER BY created_at, key
+"""
+
+
+class Claimed(NamedTuple):
+    """A message to be sent now. `thread`: the provider's id of the first one about this incident there."""
+
+    delivery: Delivery
+    incident: IncidentView
+    thread: str | None
+    bundled: tuple[Bundled, ...]
 
 
 @dataclass(frozen=True)
 class DeliveryStore:
+    """Rate limits and storms hold for all processes on the same database together."""
+
     pool: Pool
+    rate_limits: Mapping[ChannelName, RateLimit] = field(default_factory=dict)
+    bundling: Bundling = field(default_factory=Bundling)
 
-    async def decide(self, deliveries: Sequence[Delivery]) -> None:
-        """Writes down pages that will be sent. Deciding the same (by key) again changes nothing."""
-        first = deliveries[0]
-        rows = [(d.key, uuid7(), d.target, d.channel, d.address) for d in deliveries]
-        await self.pool.execute(
-            DECIDE, UUID(first.incident_id), first.cycle, first.rung, first.level, *zip(*rows, strict=True)
-        )
+    async def claim(self, key: str) -> Claimed | Delayed | None:
+        """Counts one more try of a message, before it is sent. None when it is sent already or nobody needs it.
 
-    async def claim(self, key: str) -> tuple[Delivery, IncidentView] | None:
-        """Counts one more try of a page, before it is sent. None when it is sent already or nobody needs it any more.
-
-        Nobody does once the incident is taken or over, or has started another climb.
+        In a storm a message stands for all that were held for the same receiver, and they share its fate.
         """
-        async with self.pool.acquire() as connection:
-            claimed = await connection.fetchrow(CLAIM, key)
-            if claimed is None:
+        async with self.pool.transaction() as connection:
+            await self._alone(connection, key)
+            asked = await connection.fetchrow(ASK, key)
+            if asked is None:
                 return None
-            [incident] = await connection.fetch(f"SELECT {SHOWN} FROM incidents WHERE id = $1", claimed["incident_id"])
-        return _delivery(claimed), view(incident)
+            fellows = await self._storm(connection, asked)
+            if isinstance(fellows, Delayed):
+                return fellows
+            delayed = await self._rate(connection, asked)
+            if delayed is not None:
+                return delayed
+            keys = [key, *fellows]
+            rows = {row["key"]: row for row in await connection.fetch(CLAIM, keys, bool(fellows), key)}
+            thread = await connection.fetchval(THREAD, asked["incident_id"], asked["destination"], key)
+            ids = [row["incident_id"] for row in rows.values()]
+            found = await connection.fetch(f"SELECT {SHOWN} FROM incidents WHERE id = ANY($1::uuid[])", ids)
+        incidents = {row["id"]: view(row) for row in found}
+        others = [incidents[rows[fellow]["incident_id"]] for fellow in fellows]
+        bundled = tuple(Bundled(incident_id=o.id, title=o.title, severity=o.severity) for o in others)
+        return Claimed(delivery(rows[key]), incidents[asked["incident_id"]], thread, bundled)
 
-    async def outstanding(self, incident_id: str) -> list[Delivery]:
-        """The pages of an incident that were decided and not sent, given up or cancelled."""
-        rows = await self.pool.fetch(
-            "SELECT * FROM deliveries WHERE incident_id = $1 AND status IN ('pending', 'sending') ORDER BY created_at",
-            as_uuid(incident_id),
-        )
-        return [_delivery(row) for row in rows]
+    async def _alone(self, connection: Connection, key: str) -> None:
+        """One at a time for what may be bundled, before any row is locked: the others must be free to be taken."""
+        if self.bundling.enabled:
+            await connection.execute(ALONE, key, [*BUNDLED])
+
+    async def _storm(self, connection: Connection, asked: asyncpg.Record) -> list[str] | Delayed:
+        """The messages that this one takes along, or how long it waits for that."""
+        key, bundle, channel = asked["key"], asked["bundle"], asked["channel"]
+        if asked["led"]:
+            if await connection.fetchval(LED, bundle, STALE):
+                return _delayed(asked["now"] + SOON, asked["now"], "another message tells of it")
+            await connection.execute(ORPHANED, bundle)
+        kinds = BUNDLED if asked["page"] else NOTICES_BUNDLED
+        if not self.bundling.enabled or channel not in kinds or asked["kind"] == "updated":
+            return []
+        if asked["page"] and asked["severity"] == "P0":
+            return []
+        window = timedelta(seconds=self.bundling.window_secs)
+        storm = await connection.fetchrow(STORM, asked["destination"], window, key)
+        if bundle is None and not asked["attempts"] and storm is not None and storm["sent"] >= self.bundling.after:
+            until = storm["since"] + window
+            await connection.execute(HOLD, key, until)
+            return _delayed(until, asked["now"], "many at once")
+        if bundle is None:
+            return []
+        if asked["delayed_until"] is not None and asked["delayed_until"] > asked["now"] and bundle == HELD:
+            return _delayed(asked["delayed_until"], asked["now"], "many at once")
+        found = await connection.fetch(FELLOWS, asked["destination"], key, asked["kind"], asked["page"])
+        return [row["key"] for row in found]
+
+    async def _rate(self, connection: Connection, asked: asyncpg.Record) -> Delayed | None:
+        """Takes a token of the channel's bucket, or a place in the queue for one. P0 never queues, but counts."""
+        limit = self.rate_limits.get(ChannelName(asked["channel"]))
+        if limit is None or (asked["slot_at"] is not None and asked["slot_at"] <= asked["now"]):
+            return None
+        if asked["slot_at"] is None:
+            every = timedelta(minutes=1 / limit.requests_per_minute)
+            given = await connection.fetchrow(SLOT, asked["channel"], every, every * limit.burst)
+            if given is None or given["at"] <= given["now"] or (asked["page"] and asked["severity"] == "P0"):
+                return None
+            slot = given["at"]
+        else:
+            slot = asked["slot_at"]
+        await connection.execute(WAIT, asked["key"], slot)
+        return _delayed(slot, asked["now"], f"{asked['channel']} is at its rate limit")
 
     async def end(self, key: str) -> tuple[DeliveryStatus, str | None]:
-        """Where a page stands, and why it failed if it did."""
+        """Where a message stands, and why it failed if it did."""
         found = await self.pool.fetchrow("SELECT status, last_error FROM deliveries WHERE key = $1", key)
         return (DeliveryStatus(found["status"]), found["last_error"]) if found else (DeliveryStatus.CANCELLED, None)
 
-    async def sent(self, key: str, reference: str | None) -> None:
-        """Notes that a page was taken, and tries that for `RECORDING_SECS`: what is not noted is sent again."""
+    async def sent(self, key: str, receipt: Receipt, problem: str | None = None) -> None:
+        """Notes that a message was taken, and tries that for `RECORDING_SECS`: what is not noted is sent again."""
         async with asyncio.timeout(RECORDING_SECS):
             while True:
                 try:
-                    await self.pool.execute(SENT, key, reference)
-                except AWAY:
+                    await self.pool.execute(SENT, key, receipt.reference, receipt.delivered, problem)
+                except (*AWAY, asyncpg.DeadlockDetectedError):
                     await asyncio.sleep(0.2)
                 else:
                     return
 
-    async def not_sent(self, key: str, error: str, *, for_good: bool) -> None:
-        """A try failed: it will be tried again, or (`for_good`) never."""
-        status = "failed" if for_good else "pending"
-        await self.pool.execute(
-            "UPDATE deliveries SET status = CASE WHEN status = 'cancelled' THEN status ELSE $3 END, last_error = $2"
-            " WHERE key = $1 AND status <> 'sent'",
-            key, error[:1000], status,
-        )  # fmt: skip
+    async def not_sent(self, key: str, error: str, again_after: timedelta | None) -> None:
+        """A try failed: it will be tried again after a while, or never; then another tells of those it stood for."""
+        await self.pool.execute(NOT_SENT, key, error[:1000], again_after is None, again_after)
+
+    async def let_go(self, key: str) -> None:
+        """A message that was called off in the middle of a try no longer stands for others."""
+        await self.pool.execute(LET_GO, key)
+
+    async def receipt(self, notification_id: str, status: DeliveryStatus, reason: str | None) -> bool:
+        """What the provider said later; False when that was known, or the message wasn't sent."""
+        return bool(await self.pool.fetchval(RECEIPT, as_uuid(notification_id), status, reason))
+
+    async def waiting(self) -> dict[str, int]:
+        """How many messages are pending or in hand, by channel."""
+        rows = await self.pool.fetch(
+            "SELECT channel, count(*) FROM deliveries WHERE status IN ('pending', 'sending') GROUP BY channel"
+        )
+        return {row["channel"]: row["count"] for row in rows}
+
+    async def get(self, notification_id: str) -> NotificationView:
+        """Raises: NotFound."""
+        rows = await self.pool.fetch(SHOWN_DELIVERIES.format(where="id = $1"), as_uuid(notification_id))
+        if not rows:
+            raise NotFound("notification", notification_id)
+        return _views(rows)[0]
 
     async def of_incident(self, incident_id: str) -> list[NotificationView]:
-        rows = await self.pool.fetch(SHOWN_DELIVERIES, as_uuid(incident_id))
-        return [
-            NotificationView.model_validate(
-                dict(row.items())
-                | {
-                    "id": str(row["id"]),
-                    "incident_id": str(row["incident_id"]),
-                    "idempotency_key": row["key"],
-                    "recipient": next(iter(row["address"].values()), ""),
-                }
-            )
-            for row in rows
-        ]
+        return _views(await self.pool.fetch(SHOWN_DELIVERIES.format(where="incident_id = $1"), as_uuid(incident_id)))
 
 
-def _delivery(row: asyncpg.Record) -> Delivery:
-    return Delivery.model_validate(dict(row.items()) | {"id": str(row["id"]), "incident_id": str(row["incident_id"])})
+def _delayed(until: datetime, now: datetime, reason: str) -> Delayed:
+    return Delayed(until=until, secs=max((until - now).total_seconds(), 0.05), reason=reason)
+
+
+def _views(rows: Sequence[asyncpg.Record]) -> list[NotificationView]:
+    return [
+        NotificationView.model_validate(
+            dict(row.items())
+            | {
+                "id": str(row["id"]),
+                "incident_id": str(row["incident_id"]),
+                "idempotency_key": row["key"],
+                "recipient": recipient(ChannelName(row["channel"]), row["address"]),
+            }
+        )
+        for row in rows
+    ]

@@ -210,6 +210,7 @@ class DeliveryRow(SQLModel, table=True):
     created_at: datetime = _at()
     due_at: datetime | None = _at_or_null()
     claimed_at: datetime | None = _at_or_null()
+    slot_at: datetime | None = _at_or_null()
     delayed_until: datetime | None = _at_or_null()
     sent_at: datetime | None = _at_or_null()
     delivered_at: datetime | None = _at_or_null()

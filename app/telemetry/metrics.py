@@ -7,6 +7,7 @@ died keeps its part in the counters. Without it each process exposes its own.
 
 import os
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
@@ -58,6 +59,22 @@ NOTIFICATION_DELIVERY = Histogram(
     ("channel",),
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600),
 )
+NOTIFICATION_QUEUE_SIZE = Gauge(
+    "incident_manager_notification_queue_size",
+    "Messages that are decided and neither taken nor given up.",
+    ("channel",),
+    multiprocess_mode="mostrecent",
+)
+ESCALATION_LEVEL = Histogram(
+    "incident_manager_escalation_level",
+    "The level an incident had reached when somebody took it, or when it ended without.",
+    buckets=(1, 2, 3, 4, 5, 10),
+)
+ESCALATION_DURATION = Histogram(
+    "incident_manager_escalation_duration_seconds",
+    "From the opening of an incident until somebody took it, or until it ended without.",
+    buckets=(10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400),
+)
 PROCESSING = Histogram(
     "incident_manager_processing_duration_seconds",
     "From the receipt of an alert until it was durable.",
@@ -89,6 +106,7 @@ for _severity in Severity:
 for _channel in ChannelName:
     NOTIFICATIONS_SENT.labels(_channel)
     NOTIFICATIONS_FAILED.labels(_channel)
+    NOTIFICATION_QUEUE_SIZE.labels(_channel).set(0)
 
 
 def one_of(known: Collection[str], value: object) -> str:
@@ -102,14 +120,30 @@ def count(incident: Incident, event: EventType, data: Mapping[str, object]) -> N
     match event:
         case EventType.INCIDENT_CREATED:
             INCIDENTS_CREATED.labels(incident.severity).inc()
+        case EventType.ACKNOWLEDGED:
+            _taken(incident, incident.acknowledged_at)
         case EventType.RESOLVED:
             INCIDENTS_RESOLVED.labels(incident.severity).inc()
+            if incident.acknowledged_at is None:
+                _taken(incident, incident.resolved_at)
         case EventType.ESCALATED:
             ESCALATIONS_TRIGGERED.labels(one_of(LEVELS, data.get("level"))).inc()
         case EventType.NOBODY_REACHED:
             UNREACHABLE_TARGETS.inc()
         case EventType.NOTIFICATION_FAILED:
             NOTIFICATIONS_FAILED.labels(one_of(tuple(ChannelName), data.get("channel"))).inc()
+
+
+def _taken(incident: Incident, at: datetime | None) -> None:
+    if at is not None:
+        ESCALATION_LEVEL.observe(incident.level)
+        ESCALATION_DURATION.observe(max((at - incident.opened_at).total_seconds(), 0))
+
+
+def waiting(by_channel: Mapping[str, int]) -> None:
+    """Sets how many messages wait, per channel."""
+    for channel in ChannelName:
+        NOTIFICATION_QUEUE_SIZE.labels(channel).set(by_channel.get(channel, 0))
 
 
 def took(channel: str, seconds: float) -> None:

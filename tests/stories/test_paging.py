@@ -1,5 +1,6 @@
 """Who is paged when, and who sleeps on."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -150,12 +151,16 @@ async def test_the_timeline_has_no_gap(world: World) -> None:
     story = await world.opens(*LADDER)
     await story.after(minutes=6)
     await story.acknowledge(reason="on it")
+    await story.settled()
     await story.ask(CommandKind.RESOLVE)
-    timeline = await story.timeline()
+    async with asyncio.timeout(20):
+        while len(timeline := await story.timeline()) < 10:
+            await asyncio.sleep(0.02)
     assert [event.seq for event in timeline] == list(range(1, len(timeline) + 1))
     assert [event.event_type for event in timeline] == [
         EventType.INCIDENT_CREATED, EventType.PAGED, EventType.NOTIFICATION_SENT, EventType.ESCALATED,
-        EventType.PAGED, EventType.NOTIFICATION_SENT, EventType.ACKNOWLEDGED, EventType.RESOLVED,
+        EventType.PAGED, EventType.NOTIFICATION_SENT, EventType.ACKNOWLEDGED, EventType.NOTIFICATION_SENT,
+        EventType.RESOLVED, EventType.NOTIFICATION_SENT,
     ]  # fmt: skip
     assert timeline[6].reason == "on it"
     assert timeline[6].actor.name == "alice"
