@@ -18,10 +18,11 @@ from activities.triage import Life, Triage
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.config import Settings, Temporal
-from app.domain.notification import Delivery, Message
+from app.domain.notification import Message
 from app.domain.vocabulary import ChannelName
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.service.alerts import Alerts
+from app.service.clicks import Clicks, OneClick
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
 from app.service.health import Health
@@ -34,6 +35,7 @@ from app.store.alerts import AlertStore
 from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
+from app.store.facts import FactStore
 from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
 from app.store.messages import MessageStore
@@ -54,6 +56,7 @@ class Gateway:
     dispatcher: Dispatcher
     simulations: Simulations
     notifications: Notifications
+    clicks: Clicks
 
 
 @asynccontextmanager
@@ -91,10 +94,11 @@ def services(settings: Settings, connections: Pool, temporal: Client, channels: 
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
     window = timedelta(seconds=settings.deduplication.window_secs)
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
+    incidents = Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life)
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
-        incidents=Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life),
+        incidents=incidents,
         documents=Documents(
             DocumentStore(connections),
             partial(check_url, networks=reachable(settings)),
@@ -106,6 +110,9 @@ def services(settings: Settings, connections: Pool, temporal: Client, channels: 
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
+        clicks=Clicks(
+            FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs
+        ),
         simulations=Simulations(
             DocumentStore(connections), TurnStore(connections), frozenset(channels),
             settings.escalation.default_policy,
@@ -130,11 +137,12 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
         DeliveryStore(connections, settings.notifications.rate_limits, settings.notifications.bundling),
     )  # fmt: skip
     escalation = settings.escalation
+    one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
     return Crew(
         triage=Triage(incidents, documents, messages, escalation.default_policy, escalation.enabled),
         directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
         projection=Projection(incidents, metrics.count),
-        sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words, no_click),
+        sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words, one_click),
     )
 
 
@@ -151,10 +159,6 @@ async def own_words(message: Message, _channel: ChannelName, _template: str | No
     return message, None
 
 
-async def no_click(_delivery: Delivery) -> str | None:
-    return None
-
-
 def reachable(settings: Settings) -> tuple[Network, ...]:
     """The private networks that messages may be sent to."""
     return allowed_networks(settings.net.allow_networks, loopback=settings.server.loopback)
@@ -162,8 +166,13 @@ def reachable(settings: Settings) -> tuple[Network, ...]:
 
 def link(settings: Settings, incident_id: str) -> str:
     """Where an incident can be looked at."""
+    return f"{public(settings)}/api/v1/incidents/{incident_id}"
+
+
+def public(settings: Settings) -> str:
+    """What links in messages begin with."""
     server = settings.server
-    return f"{server.public_url or f'http://{server.host}:{server.http_port}'}/api/v1/incidents/{incident_id}"
+    return server.public_url or f"http://{server.host}:{server.http_port}"
 
 
 def database_url(settings: Settings) -> str:

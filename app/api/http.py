@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
-from app.api.rest import commands, documents, health, incidents, ingest, notifications, oncall, simulate
+from app.api.rest import click, commands, documents, health, incidents, ingest, notifications, oncall, simulate
 from app.child import CannotStart
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
@@ -67,6 +67,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         for router in ROUTERS:
             app.include_router(router, prefix=prefix, include_in_schema=prefix == "/api/v1")
     app.include_router(health.router)
+    app.include_router(click.router)
     server = gateway.settings.server
     app.add_middleware(Door, keys=gateway.keys, loopback=server.loopback)
     app.add_middleware(Watched, timeout=server.request_timeout_secs)

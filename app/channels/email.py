@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.errors import MessageError
@@ -10,15 +11,18 @@ from email.headerregistry import Address as MailAddress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import localtime, parseaddr
+from html import escape
 from typing import Self
 
 import aiosmtplib
 from pydantic import SecretStr
 
 from app.channels.base import encodable, plain
+from app.channels.words import facts, headline, listed
 from app.config import Notifications
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
+from app.domain.vocabulary import MessageKind
 from app.net.http import Http
 from app.net.slots import Busy, Slots
 
@@ -26,6 +30,10 @@ SOON = timedelta(seconds=5)
 BUSY = timedelta(seconds=1)
 LATER = timedelta(seconds=10)
 GOODBYE_SECS = 1.0
+LISTED = 200
+"""Incidents of a storm that one mail names."""
+REFERENCE = re.compile(r"<[^<>\s@]{1,200}@[^<>\s@]{1,200}>")
+BUTTON = "background:#0a6b3d;color:#fff;padding:10px 20px;border-radius:6px;text-decoration:none"
 UNSAYABLE = dict.fromkeys({*range(32), 127} - set(b"\t\n\r"), " ")
 """Control characters that a mail's text must not carry (RFC 5322 §4) or that a terminal would obey."""
 
@@ -110,20 +118,26 @@ def undelivered(refusal: aiosmtplib.SMTPException) -> Undelivered:
 
 
 def letter(message: Message, sender: str, recipient: str) -> EmailMessage:
-    """The mail. The same key always gets the same Message-ID."""
+    """The mail. The same key always gets the same Message-ID; notices answer the first mail about the incident."""
     mail = EmailMessage(policy=SMTP)
     name, address = parseaddr(sender)
     mail["From"] = MailAddress(name or "LLM Incident Manager", addr_spec=address)
     mail["To"] = MailAddress(addr_spec=recipient)
-    mail["Subject"] = f"[{message.severity}] {worded(message.title)}"
+    mail["Subject"] = worded(headline(message))
     mail["Date"] = localtime()
     digest = hashlib.sha256(encodable(message.key).encode()).hexdigest()[:40]
     mail["Message-ID"] = f"<{digest}@{address.rpartition('@')[2]}>"
+    if message.thread and REFERENCE.fullmatch(message.thread):
+        mail["In-Reply-To"] = mail["References"] = message.thread
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Incident-Id"] = message.incident_id
     mail["X-Escalation-Level"] = str(message.level)
     mail["X-Target"] = worded(message.target)
-    mail.set_content(encodable(body(message)).translate(UNSAYABLE))
+    text = message.text if message.text is not None else body(message)
+    mail.set_content(encodable(text).translate(UNSAYABLE))
+    html = message.html if message.html is not None or message.text is not None else hypertext(message)
+    if html is not None:
+        mail.add_alternative(encodable(html).translate(UNSAYABLE), subtype="html")
     return mail
 
 
@@ -133,18 +147,43 @@ def worded(text: str) -> str:
 
 
 def body(message: Message) -> str:
-    source = message.incident.get("source", "")
-    lines = [
-        message.title,
-        "",
-        f"Severity    {message.severity}",
-        f"Source      {source}",
-        f"Level       {message.level} ({message.target})",
-        f"Incident    {message.incident_id}",
-    ]
+    if message.bundled:
+        return "\n".join([f"{1 + len(message.bundled)} incidents:", "", *listed(message, LISTED), ""])
+    shown = [f"{name:<12}{value}" for name, value in facts(message).items()]
     if message.link:
-        lines += [f"Look        {message.link}"]
-    lines += ["", message.body, "", "Take it, and nobody else is paged:", f"    llm-im ack {message.incident_id}"]
-    if message.link:
-        lines += [f"    or POST {message.link}/acknowledge"]
-    return "\n".join(lines) + "\n"
+        shown.append(f"{'Look':<12}{message.link}")
+    said = [news(message), "", *shown, "", message.body]
+    if message.kind.page:
+        said += ["", "Take it, and nobody else is paged:"]
+        said += [f"    {message.acknowledge_url}"] if message.acknowledge_url else []
+        said += [f"    llm-im ack {message.incident_id}"]
+        said += [f"    POST {message.link}/acknowledge"] if message.link else []
+    return "\n".join(said) + "\n"
+
+
+def news(message: Message) -> str:
+    """What has happened, in a sentence; for a page it is what the incident is called."""
+    by = f" by {plain(message.by)}" if message.by else ""
+    match message.kind:
+        case MessageKind.ACKNOWLEDGED:
+            return f"Acknowledged{by}: {message.title}"
+        case MessageKind.RESOLVED:
+            return f"Resolved{by}: {message.title}"
+        case MessageKind.REMINDER:
+            return f"Still acknowledged without progress; it will page again soon: {message.title}"
+    return message.title
+
+
+def hypertext(message: Message) -> str | None:
+    """The same as HTML, with a button where there is a link to click; None where the text says it all."""
+    if not message.acknowledge_url:
+        return None
+    cells = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts(message).items()
+    )
+    look = f'<p><a href="{escape(message.link)}">Look at the incident</a></p>' if message.link else ""
+    return (
+        f"<h2>{escape(plain(message.title))}</h2><table cellpadding=4>{cells}</table>"
+        f"<pre style='white-space:pre-wrap'>{escape(message.body)}</pre>"
+        f"<p><a href=\"{escape(message.acknowledge_url)}\" style='{BUTTON}'>Acknowledge</a></p>{look}"
+    )

@@ -27,6 +27,7 @@ SOON = timedelta(seconds=2)
 BUSY = timedelta(seconds=1)
 LATER = timedelta(seconds=30)
 LONGEST = timedelta(hours=1)
+QUEUED = 202
 PASSING = frozenset({408, 425, 429})
 
 
@@ -47,7 +48,7 @@ class Webhook:
     async def send(self, message: Message, to: Address) -> Receipt:
         """Raises: Undelivered."""
         now = datetime.now(UTC)
-        content = json.dumps(payload(message, now), default=str)
+        content = json.dumps(message.payload or payload(message, now), default=str)
         headers = {
             "content-type": "application/json",
             "idempotency-key": header(message.key),
@@ -70,20 +71,26 @@ class Webhook:
         except Invalid as never:
             raise Undelivered(plain(str(never))) from never
         if 200 <= answer.status < 300:
-            return Receipt()
+            return Receipt(delivered=answer.status != QUEUED)
         raise refused(answer, now)
 
 
 def payload(message: Message, at: datetime) -> dict[str, object]:
+    """`type` is incident.page, or incident.acknowledged, .resolved, .reminder, .updated for notices.
+
+    `by` is who caused what a notice tells; `bundled` the other incidents that this message stands for.
+    """
     return {
-        "type": "incident.page",
+        "type": f"incident.{'page' if message.kind.page else message.kind}",
         "timestamp": at.isoformat(),
         "incident_id": message.incident_id,
         "notification_id": message.notification_id,
         "level": message.level,
         "target": message.target,
+        "by": message.by,
         "incident": message.incident,
         "link": message.link,
+        "bundled": [other.model_dump() for other in message.bundled],
     }
 
 

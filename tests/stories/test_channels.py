@@ -224,6 +224,6 @@ async def test_a_receiver_that_is_down_has_its_page_and_the_next_level_its_own(
     assert await story.after(seconds=15) == []
     [request] = await receiver.received()
     arrived = await dora()
-    assert (arrived.status, arrived.last_error) == ("sent", None)
+    assert (arrived.status, arrived.last_error) == ("delivered", None)
     assert request.headers["idempotency-key"] == arrived.idempotency_key
     assert json.loads(request.body)["incident"]["title"] == story.alert.title

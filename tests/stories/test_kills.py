@@ -202,7 +202,7 @@ async def sent(stack: Product, incident: str) -> int:
 
     async def tries() -> int:
         [row] = await stack.get(f"/incidents/{incident}/notifications")
-        return int(row["attempts"]) if row["status"] == "sent" else 0
+        return int(row["attempts"]) if row["status"] in ("sent", "delivered") else 0
 
     return await eventually(tries)
 

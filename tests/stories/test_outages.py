@@ -204,7 +204,7 @@ async def delivered(stack: Product, incident: str, who: str) -> Any:
 
     async def sent() -> Any:
         row = (await deliveries(stack, incident))[who]
-        return row if row["status"] == "sent" else None
+        return row if row["status"] in ("sent", "delivered") else None
 
     return await eventually(sent)
 
