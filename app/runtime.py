@@ -13,12 +13,14 @@ from temporalio.service import GrpcCompression, TLSConfig
 
 from activities.directory import Directory
 from activities.projection import Projection
-from activities.sending import Sending
+from activities.sending import Sending, Words
 from activities.triage import Life, Triage
 from app.channels import CHANNELS
 from app.channels.base import Channel
+from app.channels.rendering import rendered
 from app.config import Settings, Temporal
 from app.domain.notification import Message
+from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.service.alerts import Alerts
@@ -31,6 +33,7 @@ from app.service.keys import Keys
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
 from app.service.simulate import Simulations
+from app.service.templates import Templates
 from app.store.alerts import AlertStore
 from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
@@ -57,6 +60,7 @@ class Gateway:
     simulations: Simulations
     notifications: Notifications
     clicks: Clicks
+    templates: Templates
 
 
 @asynccontextmanager
@@ -110,6 +114,7 @@ def services(settings: Settings, connections: Pool, temporal: Client, channels: 
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
+        templates=Templates(DocumentStore(connections), IncidentStore(connections), partial(link, settings)),
         clicks=Clicks(
             FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs
         ),
@@ -142,8 +147,18 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
         triage=Triage(incidents, documents, messages, escalation.default_policy, escalation.enabled),
         directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
         projection=Projection(incidents, metrics.count),
-        sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words, one_click),
+        sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
     )
+
+
+def own_words(documents: DocumentStore) -> Words:
+    """Says messages in the words of the team's templates."""
+
+    async def say(message: Message, channel: ChannelName, named: str | None) -> tuple[Message, str | None]:
+        found = await documents.all("notification-templates")
+        return rendered([Template.model_validate(d.body) for d in found], message, channel, named)
+
+    return say
 
 
 @asynccontextmanager
@@ -153,10 +168,6 @@ async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Cha
     async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
         ways = {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
         yield {name: way for name, way in ways.items() if way is not None}
-
-
-async def own_words(message: Message, _channel: ChannelName, _template: str | None) -> tuple[Message, str | None]:
-    return message, None
 
 
 def reachable(settings: Settings) -> tuple[Network, ...]:

@@ -18,7 +18,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
-from app.api.rest import click, commands, documents, health, incidents, ingest, notifications, oncall, simulate
+from app.api.rest import (
+    click,
+    commands,
+    documents,
+    health,
+    incidents,
+    ingest,
+    notifications,
+    oncall,
+    simulate,
+    templates,
+)
 from app.child import CannotStart
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
@@ -32,6 +43,7 @@ ROUTERS = (
     oncall.router,
     simulate.router,
     notifications.router,
+    templates.router,
     health.router,
 )
 KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection, so that they close it, not we

@@ -13,7 +13,9 @@ from app.domain.oncall import Schedule, people_of
 from app.domain.people import Team, User
 from app.domain.record import Record
 from app.domain.requests import Document
+from app.domain.template import Template
 from app.domain.vocabulary import TargetType
+from app.service.templates import checked
 from app.store.database import answering
 from app.store.documents import DocumentStore
 
@@ -27,7 +29,8 @@ class Documents:
     """`check_url` refuses web addresses that messages may not be sent to."""
 
     KINDS: ClassVar[dict[str, type[Record]]] = {
-        "users": User, "schedules": Schedule, "teams": Team, "escalation-policies": Policy,
+        "users": User, "schedules": Schedule, "teams": Team, "notification-templates": Template,
+        "escalation-policies": Policy,
     }  # fmt: skip
 
     store: DocumentStore
@@ -63,6 +66,8 @@ class Documents:
         who.may(Scope.ADMINISTER)
         document = self._validated(kind, id_, body)
         self._check_addresses(document)
+        if isinstance(document, Template):
+            checked(document)
         at, shown = datetime.now(UTC), document.model_dump(mode="json")
         async with answering():
             await self._check_references(document)
@@ -139,6 +144,10 @@ def references(document: Record) -> "list[Reference]":
             for m, named_target in enumerate(level.targets)
             for path, target in (("", named_target), (".fallback", named_target.fallback))
             if target is not None and target.type in TARGETS
+        ] + [
+            (f"levels[{n}].template", "notification-templates", level.template)
+            for n, level in enumerate(document.levels)
+            if level.template is not None
         ]
     return []
 
