@@ -1,7 +1,7 @@
 """The composition root: everything that is constructed is constructed here, from settings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,12 +18,14 @@ from activities.triage import Life, Triage
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.channels.rendering import rendered
+from app.channels.slack import Slack
 from app.config import Settings, Temporal
 from app.domain.notification import Message
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.service.alerts import Alerts
+from app.service.chatops import Chatops
 from app.service.clicks import Clicks, OneClick
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
@@ -61,6 +63,7 @@ class Gateway:
     notifications: Notifications
     clicks: Clicks
     templates: Templates
+    chatops: Chatops
 
 
 @asynccontextmanager
@@ -88,8 +91,11 @@ async def at_rest(settings: Settings) -> AsyncIterator[Gateway]:
         yield services(settings, connections, temporal, ways)
 
 
-def services(settings: Settings, connections: Pool, temporal: Client, channels: Collection[ChannelName]) -> Gateway:
+def services(
+    settings: Settings, connections: Pool, temporal: Client, channels: Mapping[ChannelName, Channel]
+) -> Gateway:
     """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
+    slack = channels.get(ChannelName.SLACK)
     life = Life(
         incident_id="",
         reopens_for_secs=settings.deduplication.window_secs,
@@ -114,6 +120,7 @@ def services(settings: Settings, connections: Pool, temporal: Client, channels: 
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
+        chatops=Chatops(DocumentStore(connections), incidents, slack if isinstance(slack, Slack) else None),
         templates=Templates(DocumentStore(connections), IncidentStore(connections), partial(link, settings)),
         clicks=Clicks(
             FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs

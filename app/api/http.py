@@ -19,6 +19,7 @@ from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
 from app.api.rest import (
+    chatops,
     click,
     commands,
     documents,
@@ -43,6 +44,7 @@ ROUTERS = (
     oncall.router,
     simulate.router,
     notifications.router,
+    chatops.router,
     templates.router,
     health.router,
 )

@@ -6,6 +6,7 @@ from app.channels.apprise import Apprise, Sms
 from app.channels.base import Channel
 from app.channels.email import Email
 from app.channels.pagerduty import PagerDuty
+from app.channels.slack import Slack
 from app.channels.teams import Teams
 from app.channels.webhook import Webhook
 from app.config import Notifications
@@ -15,6 +16,7 @@ from app.net.http import Http
 CHANNELS: dict[ChannelName, Callable[[Notifications, Http], Channel | None]] = {
     ChannelName.EMAIL: Email.configured,
     ChannelName.WEBHOOK: Webhook.configured,
+    ChannelName.SLACK: Slack.configured,
     ChannelName.PAGERDUTY: PagerDuty.configured,
     ChannelName.TEAMS: Teams.configured,
     ChannelName.SMS: Sms.configured,

@@ -208,10 +208,11 @@ def body(message: Message) -> str:
         "\n".join(f"{name}: {value}" for name, value in facts(message).items()),
         "\n".join(listed(message, LISTED)) if message.bundled else lines(message.body).strip(),
     )
-    whole = within = "\n\n".join(part for part in parts if part)
-    while len(json.dumps(within[:BODY_BYTES])) > BODY_BYTES:
-        within = within[: len(within[:BODY_BYTES]) * 9 // 10]
-    return cut(whole, len(within) + 1)
+    whole = "\n\n".join(part for part in parts if part)
+    within = whole[:BODY_BYTES]
+    while len(json.dumps(within)) > BODY_BYTES:
+        within = within[: len(within) * 9 // 10]
+    return whole if within == whole else f"{within}…"
 
 
 def short(message: Message) -> str:
