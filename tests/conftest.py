@@ -3,10 +3,15 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from temporalio.testing import TimeSkipper
 
 from app.store.database import Pool, pool
 from tests.support.world import World, database, time_skipping, world_on
+
+# How long an example takes says something about the machine, nothing about the code.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
