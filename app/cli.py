@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from app.client import Client, Failed, assumption, card, plain, table, timeline
+from app.client import Client, Failed, assumption, card, diagnosis, plain, table, timeline
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -48,7 +48,8 @@ def defaults(
     api_key: Annotated[str, typer.Option("--api-key", envvar="LLM_IM_API_KEY")] = "",
 ) -> None:
     given = {"endpoint": endpoint, "api_key": api_key}
-    context.default_map = dict.fromkeys(("alert", "list", "get", "ack", "resolve", "simulate", "health"), given)
+    commands = ("alert", "list", "get", "ack", "resolve", "simulate", "doctor", "health")
+    context.default_map = dict.fromkeys(commands, given)
 
 
 @app.command()
@@ -249,6 +250,20 @@ def health(endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson 
         parts = [f"{part}: {found['failing'].get(part, state)}" for part, state in found["components"].items()]
         _print(found, as_json, "\n".join([f"{found['status']} (version {found['version']})", *map(plain, parts)]))
         raise typer.Exit(0 if found["status"] == "healthy" else 1)
+
+
+@app.command()
+def doctor(
+    offline: Annotated[bool, typer.Option("--offline", help="Try no connections.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Is everything ready for the night? Fails when something is wrong."""
+    with _refusals():
+        client = Client(endpoint, api_key)
+        found = client.get("api", "v1", "oncall", "lint", reach="false" if offline else "true")
+        _print(found, as_json, diagnosis(found))
+        raise typer.Exit(1 if found["errors"] or (strict and found["warnings"]) else 0)
 
 
 def _command(client: Client, incident_id: str, name: str, body: dict[str, Any], as_json: bool) -> None:

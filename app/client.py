@@ -133,3 +133,12 @@ def _event(one: dict[str, Any]) -> str:
             return plain(f"{data['target']}: {data['to']} instead of {data['channel']}, {data['reason']}")
     shown = {name: value for name, value in data.items() if value not in (None, "", [], {})}
     return plain(", ".join([*(f"{name} {value}" for name, value in shown.items()), f"by {one['actor']}"]))
+
+
+def diagnosis(linted: dict[str, Any]) -> str:
+    """One line per finding."""
+    lines = [
+        plain(f"{one['level']:<7}  {one['kind']} {one['id']} {one['field']}".rstrip() + f": {one['message']}")
+        for one in linted["findings"]
+    ]
+    return "\n".join([*lines, f"{linted['errors']} errors, {linted['warnings']} warnings"])

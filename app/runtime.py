@@ -1,7 +1,7 @@
 """The composition root: everything that is constructed is constructed here, from settings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +32,7 @@ from app.service.documents import Documents
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
+from app.service.lint import Lint
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
 from app.service.simulate import Simulations
@@ -47,6 +48,8 @@ from app.store.messages import MessageStore
 from app.store.outbox import Outbox
 from app.store.turns import TurnStore
 from app.telemetry import metrics
+
+CONNECTS_WITHIN_SECS = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Gateway:
     clicks: Clicks
     templates: Templates
     chatops: Chatops
+    lint: Lint
 
 
 @asynccontextmanager
@@ -120,6 +124,10 @@ def services(
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
+        lint=Lint(
+            DocumentStore(connections), frozenset(channels), frozenset(settings.notifications.apprise.services),
+            settings.escalation.default_policy, partial(answers, settings),
+        ),
         chatops=Chatops(DocumentStore(connections), incidents, slack if isinstance(slack, Slack) else None),
         templates=Templates(DocumentStore(connections), IncidentStore(connections), partial(link, settings)),
         clicks=Clicks(
@@ -175,6 +183,13 @@ async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Cha
     async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
         ways = {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
         yield {name: way for name, way in ways.items() if way is not None}
+
+
+async def answers(settings: Settings, urls: Collection[str]) -> dict[str, str | None]:
+    """Why nobody can be connected to at each of these addresses, or None. All are tried at once."""
+    async with Http(reachable(settings), deadline_secs=CONNECTS_WITHIN_SECS) as http:
+        found = await asyncio.gather(*(http.answers(url) for url in urls))
+    return dict(zip(urls, found, strict=True))
 
 
 def reachable(settings: Settings) -> tuple[Network, ...]:

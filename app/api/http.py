@@ -26,6 +26,7 @@ from app.api.rest import (
     health,
     incidents,
     ingest,
+    lint,
     notifications,
     oncall,
     simulate,
@@ -45,6 +46,7 @@ ROUTERS = (
     simulate.router,
     notifications.router,
     chatops.router,
+    lint.router,
     templates.router,
     health.router,
 )

@@ -177,7 +177,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
 class Transport(httpx.AsyncHTTPTransport):
     """httpx's own, with the guard where it connects."""
 
-    def __init__(self, networks: Sequence[Network], resolve: Resolve) -> None:
+    def __init__(self, guard: Guarded) -> None:
         trust = ssl.create_default_context()
         super().__init__(verify=trust, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
@@ -185,7 +185,7 @@ class Transport(httpx.AsyncHTTPTransport):
             max_connections=200,
             max_keepalive_connections=20,
             keepalive_expiry=15,
-            network_backend=Guarded(networks, resolve),
+            network_backend=guard,
         )
 
 
@@ -207,7 +207,8 @@ class Http:
         self.deadline_secs = deadline_secs
         self.slots = slots or Slots()
         self.names = Names()
-        self.transport = Transport(networks, resolve or self.names)
+        self.guard = Guarded(networks, resolve or self.names)
+        self.transport = Transport(self.guard)
         self.timeout = httpx.Timeout(deadline_secs, connect=deadline_secs / 2).as_dict()
 
     async def __aenter__(self) -> "Http":
@@ -233,6 +234,18 @@ class Http:
             raise Unanswered(f"no answer within {self.deadline_secs:g} s") from late
         except httpx.HTTPError as failed:
             raise Unanswered(str(failed) or type(failed).__name__) from failed
+
+    async def answers(self, url: str) -> str | None:
+        """Why nobody can be connected to at an address; None when somebody can. Nothing is sent."""
+        try:
+            check_url(url, self.networks)
+            parts = httpx.URL(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            stream = await self.guard.connect_tcp(parts.raw_host.decode(), port, self.deadline_secs)
+            await stream.aclose()
+        except (Invalid, Blocked, httpcore.ConnectError, httpcore.ConnectTimeout) as no:
+            return str(no) or "no answer"
+        return None
 
 
 async def beginning(answer: httpx.Response, until: float) -> str:

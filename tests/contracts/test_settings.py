@@ -84,9 +84,9 @@ def test_the_seeds_config_file_is_taken_as_it_is(tmp_path: Path) -> None:
     settings = load(written(tmp_path, SEEDS_CONFIG))
     assert settings.deduplication.window_secs == 900
     assert not settings.embedded_database
-    assert settings.unused() == [
-        "correlation", "enrichment", "ml", "notifications.channels (pagerduty)", "notifications.channels (slack)",
-    ]  # fmt: skip
+    assert settings.unused() == ["correlation", "enrichment", "ml"]
+    assert settings.notifications.webhook_of("slack") is not None
+    assert settings.notifications.integration_key is not None
 
 
 def test_the_seeds_older_names_of_deduplication_still_count(tmp_path: Path) -> None:
