@@ -76,8 +76,9 @@ class Page(NamedTuple):
 
 
 def pages(*receivers: HttpReceiver) -> list[Page]:
-    """What the receivers have got, each in its order."""
-    return [_page(request.headers, orjson.loads(request.body)) for each in receivers for request in each.items]
+    """The pages that the receivers have got, each in its order; not the notices."""
+    said = [(request.headers, orjson.loads(request.body)) for each in receivers for request in each.items]
+    return [_page(headers, body) for headers, body in said if body["type"] == "incident.page"]
 
 
 def _page(headers: Mapping[str, str], body: dict[str, Any]) -> Page:
