@@ -190,7 +190,7 @@ async def neighbour(secs: float) -> Figure:
     before, after = (wire.percentile(ms, 0.95) for ms in found)
     return Figure(
         "a dead receiver beside a healthy one",
-        f"{count} incidents, {PER_SEC} a second, page a webhook on loopback; p95 from before the POST until it was read: "
+        f"{count} incidents, {PER_SEC} a second, page a webhook on loopback; p95 from the POST until it was read: "
         "while as many others page a second healthy receiver, then one that takes connections and never answers.",
         f"p95 {before:.0f} ms beside a healthy one, {after:.0f} ms beside a dead one; ratio {after / before:.2f}",
         f"ratio ≤ {HARM}",
