@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -67,32 +67,34 @@ class Sending:
         Raises: ApplicationError `undelivered`, retried after the provider's own delay, after a storm's or a rate
         limit's, or not at all when it never will be taken.
         """
-        claimed = await self.deliveries.claim(ask.key)
-        if claimed is None:
-            return await self._ended(ask.key)
-        if isinstance(claimed, Delayed):
-            raise _again(f"delayed until {claimed.until:%F %T} UTC: {claimed.reason}", timedelta(seconds=claimed.secs))
-        try:
-            async with _heartbeats():
-                await self._hand_over(claimed)
-        except Undelivered as no:
-            await self.deliveries.not_sent(ask.key, str(no), no.retry_after)
-            raise _again(f"{claimed.delivery.channel}: {no}", no.retry_after) from no
-        except asyncio.CancelledError:
-            await asyncio.shield(self.deliveries.let_go(ask.key))
-            raise
+        async with _heartbeats():
+            claimed = await self.deliveries.claim(ask.key)
+            if claimed is None:
+                return await self._ended(ask.key)
+            if isinstance(claimed, Delayed):
+                after = timedelta(seconds=claimed.secs)
+                raise _again(f"delayed until {claimed.until:%F %T} UTC: {claimed.reason}", after)
+            handing_over = self._hand_over(claimed)
+            # Who is told along with an incident that is taken in this moment must be told all the same, and once.
+            await (_to_the_end(handing_over) if claimed.bundled else handing_over)
         return Sent(outcome="sent")
 
     async def _hand_over(self, claimed: Claimed) -> None:
-        """Raises: Undelivered."""
+        """Raises: ApplicationError."""
         delivery = claimed.delivery
-        channel = self.channels[delivery.channel]
-        plain = await self._message(claimed)
-        message, problem = await self.words(plain, delivery.channel, delivery.template)
-        began = asyncio.get_running_loop().time()
-        receipt = await channel.send(message, channel.Address(**delivery.address))
+        try:
+            channel = self.channels.get(delivery.channel)
+            if channel is None:
+                raise Undelivered("is switched off")
+            plain = await self._message(claimed)
+            message, problem = await self.words(plain, delivery.channel, delivery.template)
+            began = asyncio.get_running_loop().time()
+            receipt = await channel.send(message, channel.Address(**delivery.address))
+        except Undelivered as no:
+            await self.deliveries.not_sent(claimed.keys, str(no), no.retry_after)
+            raise _again(f"{delivery.channel}: {no}", no.retry_after) from no
         self.took(delivery.channel, asyncio.get_running_loop().time() - began)
-        await self.deliveries.sent(delivery.key, receipt, problem)
+        await _to_the_end(self.deliveries.sent(claimed.keys, receipt, problem))
 
     async def _message(self, claimed: Claimed) -> Message:
         delivery, incident = claimed.delivery, claimed.incident
@@ -115,7 +117,7 @@ class Sending:
     @activity.defn(name="sending.give_up")
     async def give_up(self, ask: GiveUp) -> None:
         """Notes that a message will not be tried again. Twice is once."""
-        await self.deliveries.not_sent(ask.key, ask.reason, None)
+        await self.deliveries.not_sent([ask.key], ask.reason, None)
 
 
 def _again(said: str, after: timedelta | None) -> ApplicationError:
@@ -124,6 +126,15 @@ def _again(said: str, after: timedelta | None) -> ApplicationError:
         said, type="undelivered", non_retryable=after is None, next_retry_delay=after,
         category=ApplicationErrorCategory.BENIGN,
     )  # fmt: skip
+
+
+async def _to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Does it, also when this activity is called off meanwhile."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    task.result()
 
 
 @contextlib.asynccontextmanager

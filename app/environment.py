@@ -126,7 +126,7 @@ def _from_file(environ: Mapping[str, str]) -> Iterator[Given]:
 def _leaves(file: str, above: tuple[str, ...], content: Mapping[object, object]) -> Iterator[Given]:
     for key, value in content.items():
         path = (*above, str(key))
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and not _is(dict, _current(path)):
             yield from _leaves(file, path, value)
         else:
             yield Given(f"{file}: {'.'.join(path)}", _current(path), value)
@@ -142,12 +142,16 @@ def _from_prefixed(environ: Mapping[str, str]) -> Iterator[Given]:
     for name, text in sorted(environ.items()):
         if text and name.upper().startswith(PREFIX):
             path = _current(tuple(name[len(PREFIX) :].lower().split("__")))
-            field = KEYS.get(".".join(path))
-            yield Given(name, path, _items(text) if field and tuple in _parts(field.annotation) else text)
+            yield Given(name, path, _items(text) if _is(tuple, path) or _is(dict, path) else text)
+
+
+def _is(kind: type, path: tuple[str, ...]) -> bool:
+    field = KEYS.get(".".join(path))
+    return field is not None and kind in _parts(field.annotation)
 
 
 def _items(text: str) -> object:
-    """A list in a variable: JSON, or `a,b`."""
+    """A list in a variable: JSON, or `a,b`. A mapping: JSON."""
     try:
         return json.loads(text)
     except ValueError:

@@ -28,10 +28,12 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     workflow.logger.workflow_info_on_message = False
     activity.logger.activity_info_on_message = False
-    client = await connected(settings.temporal)
     async with AsyncExitStack() as stack:
-        connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
         ways = await stack.enter_async_context(channels(settings))
+        connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
+        client = await connected(settings.temporal, stop)
+        if client is None:
+            return
         for worker in workers(client, crew(settings, connections, ways)):
             await stack.enter_async_context(worker)
         if settings.server.worker_metrics_port:
@@ -50,11 +52,14 @@ async def count_waiting(deliveries: DeliveryStore) -> None:
         await asyncio.sleep(COUNTED_EVERY_SECS)
 
 
-async def connected(temporal: Temporal) -> Client:
-    """A connected client, however long it takes."""
-    while True:
+async def connected(temporal: Temporal, stop: asyncio.Event) -> Client | None:
+    """A connected client, however long it takes; None when told to stop before."""
+    while not stop.is_set():
         try:
             return await temporal_client(temporal, lazy=False)
         except RuntimeError as away:
             log.warning("Temporal does not answer yet: %s", away)
-            await asyncio.sleep(BETWEEN_TRIES_SECS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BETWEEN_TRIES_SECS):
+                    await stop.wait()
+    return None

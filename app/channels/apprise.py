@@ -46,6 +46,7 @@ SMS = 320
 LISTED = 50
 TALKATIVE = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
 """Their logs hold whole URLs, tokens included, at one level or another."""
+SILENCE = logging.NullHandler()
 SAMPLES = ("15551234567", "someone@example.com", "someone", "12345:abcdefghijklmnopqrstuvwxyz")
 
 
@@ -173,7 +174,7 @@ def carrier(setting: str, url: SecretStr, deadline_secs: float) -> Carrier:
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("apprise").propagate = False
-    logging.getLogger("apprise").addHandler(logging.NullHandler())
+    logging.getLogger("apprise").addHandler(SILENCE)
     plainly = url.get_secret_value()
     if all(made(plainly.replace("{to}", quote(sample, safe=""))) is None for sample in SAMPLES):
         scheme = re.match(r"[a-z0-9]{1,32}(?=://)", plainly)

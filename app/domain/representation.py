@@ -108,7 +108,7 @@ class NotificationView(Record):
     """One message to one target through one channel. `id` is the same over every retry.
 
     `due_at` is when the person's own rules have it go out (None = at once), `delayed_until` what a rate limit, a
-    storm or the provider makes it wait for.
+    storm or the provider makes it wait for. `told_by` is the notification whose message told of this one, too.
     """
 
     id: str
@@ -127,6 +127,7 @@ class NotificationView(Record):
     delayed_until: datetime | None
     sent_at: datetime | None
     delivered_at: datetime | None
+    told_by: str | None
 
 
 class NextStep(Record):

@@ -26,6 +26,8 @@ from workflows import names
 from workflows.incident import IncidentWorkflow
 
 ANSWER_WITHIN = timedelta(seconds=5)
+HEARD_WITHIN = timedelta(seconds=1)
+"""Of a signal while PostgreSQL waits to note it, which by itself may take `PATIENCE_SECS`."""
 OVER = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 
 
@@ -45,16 +47,20 @@ class Notifications:
     ) -> NotificationView:
         """What a provider says after it took a message. One that failed is followed by the person's next channel.
 
-        Saying the same again changes nothing; word about a message that isn't sent yet neither.
+        It holds for all incidents that the message told of. Saying the same again changes nothing; word about a
+        message that isn't sent yet neither.
 
         Raises: Forbidden, NotFound, Unavailable.
         """
         who.may(Scope.SEND_ALERTS)
         async with answering():
-            before = await self.store.get(id_)
-            news = await self.store.receipt(id_, DeliveryStatus(status), reason)
-        if news and status == "failed":
-            await self._tell(before)
+            await self.store.get(id_)
+            together = await self.store.together(id_)
+        for one in together:
+            # Noted only once the workflow has heard of it: whoever is told otherwise asks again.
+            async with answering(), self.store.receipt(one, DeliveryStatus(status), reason) as news:
+                if news and status == "failed":
+                    await self._tell(*news)
         async with answering():
             return await self.store.get(id_)
 
@@ -70,7 +76,7 @@ class Notifications:
         ask = Redeliver(key=before.idempotency_key, by=who.name, id=request)
         try:
             async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                again = await self._of(before).execute_update(
+                again = await self._of(before.incident_id).execute_update(
                     IncidentWorkflow.redeliver, ask, id=request, rpc_timeout=ANSWER_WITHIN
                 )
         except (RPCError, WorkflowUpdateFailedError) as no:
@@ -82,20 +88,18 @@ class Notifications:
         async with answering():
             return await self.store.get(again)
 
-    async def _tell(self, notification: NotificationView) -> None:
+    async def _tell(self, incident_id: str, key: str) -> None:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                await self._of(notification).signal(IncidentWorkflow.undelivered, notification.idempotency_key)
+            async with asyncio.timeout(HEARD_WITHIN.total_seconds()):
+                await self._of(incident_id).signal(IncidentWorkflow.undelivered, key, rpc_timeout=HEARD_WITHIN)
         except RPCError as no:
             if no.status not in OVER:
                 raise _away() from no
         except (RuntimeError, OSError) as away:
             raise _away() from away
 
-    def _of(self, notification: NotificationView) -> WorkflowHandle[IncidentWorkflow, None]:
-        return self.temporal.get_workflow_handle_for(
-            IncidentWorkflow.run, names.workflow_id(notification.incident_id)
-        )  # fmt: skip
+    def _of(self, incident_id: str) -> WorkflowHandle[IncidentWorkflow, None]:
+        return self.temporal.get_workflow_handle_for(IncidentWorkflow.run, names.workflow_id(incident_id))
 
 
 def _away() -> Unavailable:

@@ -1,7 +1,8 @@
 """Messages as they are sent: claimed before each try, and what came of them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -21,7 +22,7 @@ BUNDLED = (ChannelName.EMAIL, ChannelName.SMS, ChannelName.SLACK, ChannelName.TE
 """Channels that people read. What machines read (webhooks, PagerDuty) comes one by one."""
 NOTICES_BUNDLED = (ChannelName.EMAIL, ChannelName.SMS, ChannelName.TEAMS, ChannelName.APPRISE)
 STALE = timedelta(seconds=25)
-"""A bundle in whose leader's hands nothing has happened for so long has none (a send takes 20 s at most)."""
+"""Of a message of which nothing was heard for so long its worker is dead (a send takes 20 s at most)."""
 SOON = timedelta(seconds=1)
 HELD = ""
 """`bundle` of a message that waits for its storm to be over; then it is the key of the message that stands for it."""
@@ -44,12 +45,14 @@ ALONE = """
 SELECT pg_advisory_xact_lock(hashtext(destination)) FROM deliveries WHERE key = $1 AND channel = ANY($2::text[])
 """
 LED = """
-SELECT true FROM deliveries WHERE key = $1 AND status IN ('pending', 'sending') AND claimed_at > now() - $2::interval
+SELECT greatest(now(), delayed_until) + $3::interval FROM deliveries
+WHERE key = $1 AND status IN ('pending', 'sending') AND greatest(claimed_at, delayed_until) > now() - $2::interval
 """
 ORPHANED = """
-UPDATE deliveries SET bundle = '', status = 'pending', delayed_until = now()
+UPDATE deliveries SET bundle = '', status = 'pending', delayed_until = NULL
 WHERE key IN (
-    SELECT key FROM deliveries WHERE bundle = $1 AND key <> $1 AND status IN ('pending', 'sending')
+    SELECT key FROM deliveries
+    WHERE destination = $1 AND bundle = $2 AND key <> $2 AND status IN ('pending', 'sending')
     FOR UPDATE SKIP LOCKED
 )
 """
@@ -60,16 +63,25 @@ WHERE destination = $1 AND claimed_at > now() - $2::interval AND key <> $3 AND (
 HOLD = "UPDATE deliveries SET bundle = '', delayed_until = $2 WHERE key = $1"
 FELLOWS = f"""
 SELECT d.key FROM deliveries d JOIN incidents i ON i.id = d.incident_id
-WHERE d.destination = $1 AND d.key <> $2 AND d.status IN ('pending', 'sending') AND d.bundle IN ('', $2)
-    AND (d.kind = $3 OR ($4 AND d.kind IN ('created', 'escalated'))) AND {STANDS}
+WHERE d.destination = $1 AND d.key <> $2 AND d.status IN ('pending', 'sending') AND d.bundle = $3
+    AND (($5 AND d.kind IN ('created', 'escalated') AND i.severity <> 'P0') OR (NOT $5 AND d.kind = $4)) AND {STANDS}
 ORDER BY d.created_at LIMIT 500 FOR UPDATE OF d SKIP LOCKED
 """
-SLOT = """
-INSERT INTO rates AS r (channel, full_at) VALUES ($1, clock_timestamp() + $2)
-ON CONFLICT (channel) DO UPDATE SET full_at = greatest(r.full_at, clock_timestamp()) + $2
-RETURNING full_at - $3::interval AS at, clock_timestamp() AS now
+BUCKET = """
+INSERT INTO rates AS r (channel, full_at) VALUES ($1, clock_timestamp())
+ON CONFLICT (channel) DO UPDATE SET full_at = greatest(r.full_at, clock_timestamp())
+RETURNING full_at, clock_timestamp() AS now
 """
-"""The generic cell rate algorithm (ITU-T I.371) with a place in the queue for each: when this message may go."""
+"""The generic cell rate algorithm (ITU-T I.371): a limit's whole state is when its bucket is full again."""
+TAKE = "UPDATE rates SET full_at = full_at + $2 WHERE channel = $1"
+AHEAD = f"""
+SELECT count(DISTINCT CASE WHEN d.bundle = '' THEN d.destination ELSE d.key END)
+FROM deliveries d JOIN incidents i ON i.id = d.incident_id
+WHERE d.channel = $1 AND d.status IN ('pending', 'sending') AND d.slot_at > now() - $2::interval AND d.key <> $3
+    AND (i.severity, d.slot_at, d.key) < ($4::text, coalesce($5::timestamptz, 'infinity'), $3)
+    AND NOT ($7 AND d.destination = $6 AND d.bundle IS NOT DISTINCT FROM '') AND {STANDS}
+"""
+"""Who waits and goes before: the more severe, then whoever has waited longer. What is held together goes as one."""
 WAIT = "UPDATE deliveries SET slot_at = $2, delayed_until = $2 WHERE key = $1"
 CLAIM = """
 UPDATE deliveries SET status = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp(),
@@ -85,36 +97,46 @@ ORDER BY sent_at LIMIT 1
 """
 SENT = """
 UPDATE deliveries SET status = CASE WHEN status = 'delivered' OR $3 THEN 'delivered' ELSE 'sent' END,
-    sent_at = coalesce(sent_at, now()), delivered_at = CASE WHEN $3 THEN coalesce(delivered_at, now()) END,
+    sent_at = coalesce(sent_at, now()), delivered_at = coalesce(delivered_at, CASE WHEN $3 THEN now() END),
     reference = $2, last_error = $4, delayed_until = NULL
-WHERE (key = $1 OR bundle = $1) AND (key = $1 OR status = 'sending')
+WHERE key = $5 OR (key = ANY($1::text[]) AND status IN ('sending', 'delivered'))
 """
 NOT_SENT = """
 UPDATE deliveries SET
-    status = CASE WHEN status = 'cancelled' THEN status WHEN $3 AND key = $1 THEN 'failed' ELSE 'pending' END,
-    bundle = CASE WHEN $3 AND key <> $1 THEN '' ELSE bundle END, last_error = $2, delayed_until = now() + $4::interval
-WHERE (key = $1 OR bundle = $1) AND status NOT IN ('sent', 'delivered', 'failed')
+    status = CASE WHEN status = 'cancelled' THEN status WHEN $3 AND key = $5 THEN 'failed' ELSE 'pending' END,
+    last_error = $2, delayed_until = now() + $4::interval
+WHERE key = ANY($1::text[]) AND status NOT IN ('sent', 'delivered', 'failed')
 """
-LET_GO = """
-UPDATE deliveries SET status = 'pending', bundle = '', delayed_until = now()
-WHERE bundle = $1 AND key <> $1 AND status = 'sending'
+TOGETHER = """
+SELECT d.id FROM deliveries d JOIN deliveries named ON d.destination = named.destination
+WHERE named.id = $1 AND (d.id = named.id OR d.bundle = named.key) ORDER BY d.created_at
 """
 RECEIPT = """
-UPDATE deliveries SET status = $2, last_error = coalesce($3, last_error),
-    delivered_at = CASE WHEN $2 = 'delivered' THEN coalesce(delivered_at, now()) ELSE delivered_at END
-WHERE id = $1 AND status IN ('sent', 'delivered') AND status <> $2
-RETURNING true
+UPDATE deliveries SET status = $2, last_error = coalesce($3, last_error), sent_at = coalesce(sent_at, now()),
+    delivered_at = CASE WHEN $2 = 'delivered' THEN now() ELSE delivered_at END
+WHERE id = $1 AND status <> $2 AND (status IN ('sent', 'delivered') OR ($2 = 'delivered' AND status = 'sending'))
+RETURNING incident_id, key
 """
+"""A receipt may be faster than the answer it is about."""
 SHOWN_DELIVERIES = """
 SELECT id, incident_id, key, kind, level, channel, target, address, status, attempts, last_error, created_at, due_at,
-    delayed_until, sent_at, delivered_at
-FROM deliveries WHERE {where} ORDER BY created_at, key
+    delayed_until, sent_at, delivered_at,
+    (SELECT id FROM deliveries leader WHERE leader.key = d.bundle AND leader.key <> d.key) AS told_by
+FROM deliveries d WHERE {where} ORDER BY created_at, key
+"""
+WAITING = """
+SELECT channel, count(*) FROM deliveries
+WHERE status IN ('pending', 'sending') AND (due_at IS NULL OR due_at <= now()) GROUP BY channel
 """
 
 
 class Claimed(NamedTuple):
-    """A message to be sent now. `thread`: the provider's id of the first one about this incident there."""
+    """A message to be sent now. `thread`: the provider's id of the first one about this incident there.
 
+    `keys` are its own and, in a bundle, those of the messages it stands for.
+    """
+
+    keys: tuple[str, ...]
     delivery: Delivery
     incident: IncidentView
     thread: str | None
@@ -153,7 +175,7 @@ class DeliveryStore:
         incidents = {row["id"]: view(row) for row in found}
         others = [incidents[rows[fellow]["incident_id"]] for fellow in fellows]
         bundled = tuple(Bundled(incident_id=o.id, title=o.title, severity=o.severity) for o in others)
-        return Claimed(delivery(rows[key]), incidents[asked["incident_id"]], thread, bundled)
+        return Claimed(tuple(keys), delivery(rows[key]), incidents[asked["incident_id"]], thread, bundled)
 
     async def _alone(self, connection: Connection, key: str) -> None:
         """One at a time for what may be bundled, before any row is locked: the others must be free to be taken."""
@@ -164,9 +186,10 @@ class DeliveryStore:
         """The messages that this one takes along, or how long it waits for that."""
         key, bundle, channel = asked["key"], asked["bundle"], asked["channel"]
         if asked["led"]:
-            if await connection.fetchval(LED, bundle, STALE):
-                return _delayed(asked["now"] + SOON, asked["now"], "another message tells of it")
-            await connection.execute(ORPHANED, bundle)
+            until = await connection.fetchval(LED, bundle, STALE, SOON)
+            if until is not None:
+                return _delayed(until, asked["now"], "another message tells of it")
+            await connection.execute(ORPHANED, asked["destination"], bundle)
         kinds = BUNDLED if asked["page"] else NOTICES_BUNDLED
         if not self.bundling.enabled or channel not in kinds or asked["kind"] == "updated":
             return []
@@ -182,58 +205,68 @@ class DeliveryStore:
             return []
         if asked["delayed_until"] is not None and asked["delayed_until"] > asked["now"] and bundle == HELD:
             return _delayed(asked["delayed_until"], asked["now"], "many at once")
-        found = await connection.fetch(FELLOWS, asked["destination"], key, asked["kind"], asked["page"])
+        # What is tried again is tried as it was: under the same key it must not say more than the first time.
+        mine = key if bundle == key else HELD
+        found = await connection.fetch(FELLOWS, asked["destination"], key, mine, asked["kind"], asked["page"])
         return [row["key"] for row in found]
 
     async def _rate(self, connection: Connection, asked: asyncpg.Record) -> Delayed | None:
         """Takes a token of the channel's bucket, or a place in the queue for one. P0 never queues, but counts."""
-        limit = self.rate_limits.get(ChannelName(asked["channel"]))
-        if limit is None or (asked["slot_at"] is not None and asked["slot_at"] <= asked["now"]):
+        key, channel, severity = asked["key"], asked["channel"], asked["severity"]
+        limit = self.rate_limits.get(ChannelName(channel))
+        if limit is None:
             return None
-        if asked["slot_at"] is None:
-            every = timedelta(minutes=1 / limit.requests_per_minute)
-            given = await connection.fetchrow(SLOT, asked["channel"], every, every * limit.burst)
-            if given is None or given["at"] <= given["now"] or (asked["page"] and asked["severity"] == "P0"):
-                return None
-            slot = given["at"]
-        else:
-            slot = asked["slot_at"]
-        await connection.execute(WAIT, asked["key"], slot)
-        return _delayed(slot, asked["now"], f"{asked['channel']} is at its rate limit")
+        every = timedelta(minutes=1 / limit.requests_per_minute)
+        [bucket] = await connection.fetch(BUCKET, channel)
+        ahead = await connection.fetchval(
+            AHEAD, channel, STALE, key, severity, asked["slot_at"], asked["destination"], asked["bundle"] == HELD
+        )
+        slot = bucket["full_at"] + every * (ahead + 1 - limit.burst)
+        if slot <= bucket["now"] or (asked["page"] and severity == "P0"):
+            await connection.execute(TAKE, channel, every)
+            return None
+        await connection.execute(WAIT, key, slot)
+        return _delayed(slot, bucket["now"], f"{channel} is at its rate limit")
 
     async def end(self, key: str) -> tuple[DeliveryStatus, str | None]:
         """Where a message stands, and why it failed if it did."""
         found = await self.pool.fetchrow("SELECT status, last_error FROM deliveries WHERE key = $1", key)
         return (DeliveryStatus(found["status"]), found["last_error"]) if found else (DeliveryStatus.CANCELLED, None)
 
-    async def sent(self, key: str, receipt: Receipt, problem: str | None = None) -> None:
+    async def sent(self, keys: Sequence[str], receipt: Receipt, problem: str | None = None) -> None:
         """Notes that a message was taken, and tries that for `RECORDING_SECS`: what is not noted is sent again."""
         async with asyncio.timeout(RECORDING_SECS):
             while True:
                 try:
-                    await self.pool.execute(SENT, key, receipt.reference, receipt.delivered, problem)
+                    await self.pool.execute(SENT, keys, receipt.reference, receipt.delivered, problem, keys[0])
                 except (*AWAY, asyncpg.DeadlockDetectedError):
                     await asyncio.sleep(0.2)
                 else:
                     return
 
-    async def not_sent(self, key: str, error: str, again_after: timedelta | None) -> None:
+    async def not_sent(self, keys: Sequence[str], error: str, again_after: timedelta | None) -> None:
         """A try failed: it will be tried again after a while, or never; then another tells of those it stood for."""
-        await self.pool.execute(NOT_SENT, key, error[:1000], again_after is None, again_after)
+        await self.pool.execute(NOT_SENT, keys, error[:1000], again_after is None, again_after, keys[0])
 
-    async def let_go(self, key: str) -> None:
-        """A message that was called off in the middle of a try no longer stands for others."""
-        await self.pool.execute(LET_GO, key)
+    async def together(self, notification_id: str) -> list[str]:
+        """The ids of the messages that share this one's fate, its own included: one, unless it stands for others."""
+        return [str(row["id"]) for row in await self.pool.fetch(TOGETHER, as_uuid(notification_id))]
 
-    async def receipt(self, notification_id: str, status: DeliveryStatus, reason: str | None) -> bool:
-        """What the provider said later; False when that was known, or the message wasn't sent."""
-        return bool(await self.pool.fetchval(RECEIPT, as_uuid(notification_id), status, reason))
+    @asynccontextmanager
+    async def receipt(
+        self, notification_id: str, status: DeliveryStatus, reason: str | None
+    ) -> AsyncIterator[tuple[str, str] | None]:
+        """What a provider says later, noted when this is left without an error; the incident's id and the key.
+
+        None when it was known, or says nothing about a message that isn't sent.
+        """
+        async with self.pool.transaction() as connection:
+            row = await connection.fetchrow(RECEIPT, as_uuid(notification_id), status, reason)
+            yield (str(row["incident_id"]), row["key"]) if row else None
 
     async def waiting(self) -> dict[str, int]:
-        """How many messages are pending or in hand, by channel."""
-        rows = await self.pool.fetch(
-            "SELECT channel, count(*) FROM deliveries WHERE status IN ('pending', 'sending') GROUP BY channel"
-        )
+        """How many messages are due or in hand, by channel."""
+        rows = await self.pool.fetch(WAITING)
         return {row["channel"]: row["count"] for row in rows}
 
     async def get(self, notification_id: str) -> NotificationView:
@@ -258,6 +291,7 @@ def _views(rows: Sequence[asyncpg.Record]) -> list[NotificationView]:
             | {
                 "id": str(row["id"]),
                 "incident_id": str(row["incident_id"]),
+                "told_by": str(row["told_by"]) if row["told_by"] else None,
                 "idempotency_key": row["key"],
                 "recipient": recipient(ChannelName(row["channel"]), row["address"]),
             }

@@ -18,6 +18,7 @@ from app.config import Notifications, Settings
 from app.config import Sms as SmsSection
 from app.domain.notification import Bundled, Message, Undelivered
 from app.domain.vocabulary import ChannelName, MessageKind
+from app.environment import BadSettings, load
 from app.net.http import LOOPBACK, Http
 from app.net.slots import Slots
 from app.runtime import channels
@@ -246,6 +247,27 @@ async def test_an_unreadable_url_is_refused_at_the_start_and_not_shown(url: str,
     with pytest.raises(CannotStart, match=why) as no:
         async with channels(Settings(notifications=said)):
             raise AssertionError("it started")
+    assert TOKEN not in str(no.value)
+
+
+def test_services_come_from_a_file_or_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("notifications: {apprise: {services: {telegram: 'tgram://1/{to}', hook: 'json://a'}}}")
+    found = load({"CONFIG_PATH": str(file)}).notifications.apprise.services
+    assert {name: url.get_secret_value() for name, url in found.items()} == {
+        "telegram": "tgram://1/{to}", "hook": "json://a",
+    }  # fmt: skip
+    said = {"LLM_IM__NOTIFICATIONS__APPRISE__SERVICES": '{"push": "ntfy://a"}'}
+    assert load(said).notifications.apprise.services["push"].get_secret_value() == "ntfy://a"
+    limits = {"LLM_IM__NOTIFICATIONS__RATE_LIMITS": '{"slack": {"requests_per_minute": 60}}'}
+    assert load(limits).notifications.rate_limits[ChannelName.SLACK].requests_per_minute == 60
+
+
+@pytest.mark.parametrize("value", [TOKEN, f'["{TOKEN}"]', f'{{"hook": ["{TOKEN}"]}}'])
+def test_services_written_wrong_are_one_line_without_a_secret(value: str) -> None:
+    with pytest.raises(BadSettings, match="LLM_IM__NOTIFICATIONS__APPRISE__SERVICES") as no:
+        load({"LLM_IM__NOTIFICATIONS__APPRISE__SERVICES": value})
+    assert len(no.value.mistakes) == 1
     assert TOKEN not in str(no.value)
 
 
