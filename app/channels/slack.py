@@ -7,24 +7,19 @@ Slack takes no idempotency key: a crash between its answer and our note of it po
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from app.channels.base import plain
-from app.channels.post import encoded
-from app.channels.post import post as post_json
-from app.channels.webhook import BUSY, LATER, SOON, refused
+from app.channels.post import SOON, encoded, post
 from app.channels.words import cut, facts, headline, lines, listed
 from app.config import Notifications
-from app.domain.errors import Invalid
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
 from app.domain.vocabulary import MessageKind, Status
-from app.net.http import Answer, Blocked, Http, Unanswered
-from app.net.slots import Busy
+from app.net.http import Http
 
 HEADER, SECTION, TEXT, LISTED = 150, 3000, 4000, 40
 PASSING = frozenset(
@@ -99,7 +94,7 @@ class Slack:
         """What Slack answers. Raises: Undelivered, Complaint."""
         token = self.token.get_secret_value() if self.token else ""
         headers = {"content-type": "application/json; charset=utf-8", "authorization": f"Bearer {token}"}
-        answer = await self._post(f"{self.base_url}/{method}", body, headers)
+        answer = await post(self.http, f"{self.base_url}/{method}", encoded(body), headers)
         try:
             said = json.loads(answer.text)
         except ValueError as wrong:
@@ -109,23 +104,6 @@ class Slack:
             raise Complaint(error[:100])
         return said
 
-    async def _post(self, url: str, body: object, headers: dict[str, str]) -> Answer:
-        try:
-            answer = await self.http.post(url, encoded(body), headers)
-        except Busy as busy:
-            raise Undelivered(str(busy), BUSY) from busy
-        except Unanswered as nothing:
-            raise Undelivered(plain(str(nothing)), SOON) from nothing
-        except Blocked as blocked:
-            raise Undelivered(plain(str(blocked)), LATER) from blocked
-        except Invalid as never:
-            raise Undelivered(plain(str(never))) from never
-        if 200 <= answer.status < 300:
-            return answer
-        if answer.status == 429 and "retry-after" not in answer.headers:
-            raise Undelivered("Slack answered 429", timedelta(seconds=30))
-        raise refused(answer, datetime.now(UTC))
-
     async def _post_to_webhook(self, message: Message) -> Receipt:
         if self.webhook is None:
             raise Undelivered("notifications.slack.webhook_url is not set")
@@ -133,7 +111,7 @@ class Slack:
             "text": cut(escaped(headline(message)), TEXT),
             "blocks": blocks(message, buttons=False),
         }
-        await self._post(self.webhook.get_secret_value(), body, {"content-type": "application/json"})
+        await post(self.http, self.webhook.get_secret_value(), encoded(body))
         return Receipt(delivered=True)
 
     async def answer(self, response_url: str, text: str) -> None:
@@ -142,7 +120,7 @@ class Slack:
         if host not in (ANSWERS_AT, urlsplit(self.base_url).hostname):
             raise Undelivered(f"{host} is not Slack's")
         said = {"response_type": "ephemeral", "replace_original": False, "text": cut(escaped(text), TEXT)}
-        await post_json(self.http, response_url, encoded(said))
+        await post(self.http, response_url, encoded(said))
 
 
 def escaped(text: str) -> str:

@@ -7,28 +7,20 @@ import json
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from typing import Self
 from urllib.parse import quote
 
 from pydantic import SecretStr
 from standardwebhooks import Webhook as StandardWebhook
 
-from app.channels.base import plain
+from app.channels.post import SOON, post
 from app.config import Notifications
-from app.domain.errors import Invalid
-from app.domain.notification import Message, Receipt, Undelivered
+from app.domain.notification import Message, Receipt
 from app.domain.record import Record
-from app.net.http import Answer, Blocked, Http, Unanswered
-from app.net.slots import Busy
+from app.net.http import Http
 
-SOON = timedelta(seconds=2)
-BUSY = timedelta(seconds=1)
-LATER = timedelta(seconds=30)
-LONGEST = timedelta(hours=1)
 QUEUED = 202
-PASSING = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
@@ -60,19 +52,8 @@ class Webhook:
                 StandardWebhook(secret.get_secret_value()).sign(message.notification_id, now, content)
                 for secret in self.secrets
             )
-        try:
-            answer = await self.http.post(to.url, content.encode(), headers)
-        except Busy as busy:
-            raise Undelivered(str(busy), BUSY) from busy
-        except Unanswered as nothing:
-            raise Undelivered(plain(str(nothing)), SOON) from nothing
-        except Blocked as blocked:
-            raise Undelivered(plain(str(blocked)), LATER) from blocked
-        except Invalid as never:
-            raise Undelivered(plain(str(never))) from never
-        if 200 <= answer.status < 300:
-            return Receipt(delivered=answer.status != QUEUED)
-        raise refused(answer, now)
+        answer = await post(self.http, to.url, content.encode(), headers, rate_limited=SOON)
+        return Receipt(delivered=answer.status != QUEUED)
 
 
 def payload(message: Message, at: datetime) -> dict[str, object]:
@@ -97,25 +78,3 @@ def payload(message: Message, at: datetime) -> dict[str, object]:
 def header(key: str) -> str:
     """The key as a header can say it: itself, unless a target's name goes beyond printable ASCII."""
     return quote(key, safe=string.punctuation, errors="replace")
-
-
-def refused(answer: Answer, now: datetime) -> Undelivered:
-    """What an answer other than 2xx means for the message."""
-    text = plain(answer.text)[:200]
-    if 300 <= answer.status < 400:
-        return Undelivered(f"answered {answer.status}, a redirect, which is not followed: correct the address")
-    said = f"answered {answer.status}{f': {text}' if text else ''}"
-    if answer.status in PASSING or answer.status >= 500:
-        return Undelivered(said, asked_delay(answer.headers.get("retry-after"), now) or SOON)
-    return Undelivered(said)
-
-
-def asked_delay(value: str | None, now: datetime) -> timedelta | None:
-    """`Retry-After`, in seconds or as a date (RFC 9110 §10.2.3), bounded to an hour; None when absent or unreadable."""
-    if value is None:
-        return None
-    try:
-        secs = float(value) if value.isdecimal() else (parsedate_to_datetime(value) - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return timedelta(seconds=min(max(secs, 1), LONGEST.total_seconds()))

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,48 +12,30 @@ from app.domain.record import Record
 from app.domain.vocabulary import ChannelName, Severity
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-MAIL = re.compile(r"[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]{1,255}")
 LONGEST_WAIT = 7 * 86400
 
 
-def _mail_address(value: str) -> str:
-    if not MAIL.fullmatch(value):
-        raise ValueError("must be one mail address, like name@example.com")
-    return value
+def _like(pattern: str, must: str) -> Callable[[str], str]:
+    """Refuses what the pattern doesn't match whole."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise ValueError(f"must be {must}")
+        return value
+
+    return check
 
 
-def _web_address(value: str) -> str:
-    if not re.fullmatch(r"https?://\S{1,2000}", value):
-        raise ValueError("must be an http:// or https:// address")
-    return value
+_mail = _like(r"[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]{1,255}", "one mail address, like name@example.com")
+_web = _like(r"https?://\S{1,2000}", "an http:// or https:// address")
+_phone = _like(r"\+[1-9]\d{6,14}", "a number as E.164 has it, like +4930123456")
+_slack = _like(r"[A-Z][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}", "the id of a Slack user or channel, like U012AB3CD, or #name")
+_service = _like(r"[a-z0-9_-]{1,50}(:\S{1,500})?", "a service of notifications.apprise.services, and its :address")
+_routing_key = _like(r"[A-Za-z0-9]{32}", "an integration key of PagerDuty's Events v2, 32 letters and digits")
 
-
-def _phone(value: str) -> str:
-    if not re.fullmatch(r"\+[1-9]\d{6,14}", value):
-        raise ValueError("must be a number as E.164 has it, like +4930123456")
-    return value
-
-
-def _slack(value: str) -> str:
-    if not re.fullmatch(r"[A-Z][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}", value):
-        raise ValueError("must be the id of a Slack user or channel, like U012AB3CD, or a #channel")
-    return value
-
-
-def _service(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9_-]{1,50}(:\S{1,500})?", value):
-        raise ValueError("must be a service named in notifications.apprise.services, and :address where it takes one")
-    return value
-
-
-def _routing_key(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]{32}", value):
-        raise ValueError("must be an integration key of PagerDuty's Events v2, 32 letters and digits")
-    return value
-
-
-MailAddress = Annotated[str, AfterValidator(_mail_address)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
+MailAddress = Annotated[str, AfterValidator(_mail)]
+WebAddress = Annotated[str, AfterValidator(_web)]
 Phone = Annotated[str, AfterValidator(_phone)]
 SlackId = Annotated[str, AfterValidator(_slack)]
 Service = Annotated[str, AfterValidator(_service)]
@@ -163,7 +146,7 @@ def external_address(address: str) -> tuple[ChannelName, dict[str, str]]:
     Raises: ValueError when it is none of these.
     """
     if address.startswith(("http://", "https://")):
-        return ChannelName.WEBHOOK, {"url": _web_address(address)}
+        return ChannelName.WEBHOOK, {"url": _web(address)}
     name, _, rest = address.partition(":")
     match name:
         case "slack":
@@ -171,12 +154,12 @@ def external_address(address: str) -> tuple[ChannelName, dict[str, str]]:
         case "pagerduty":
             return ChannelName.PAGERDUTY, {"key": _routing_key(rest) if rest else ""}
         case "teams":
-            return ChannelName.TEAMS, {"url": _web_address(rest) if rest else ""}
+            return ChannelName.TEAMS, {"url": _web(rest) if rest else ""}
         case "sms":
             return ChannelName.SMS, {"phone": _phone(rest)}
         case "apprise":
             return ChannelName.APPRISE, {"service": _service(rest)}
-    return ChannelName.EMAIL, {"email": _mail_address(address.removeprefix("mailto:"))}
+    return ChannelName.EMAIL, {"email": _mail(address.removeprefix("mailto:"))}
 
 
 def veiled(secret: str) -> str:

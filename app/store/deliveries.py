@@ -46,8 +46,10 @@ SELECT pg_advisory_xact_lock(hashtext(destination)) FROM deliveries WHERE key = 
 """
 LED = """
 SELECT greatest(now(), delayed_until) + $3::interval FROM deliveries
-WHERE key = $1 AND status IN ('pending', 'sending') AND greatest(claimed_at, delayed_until) > now() - $2::interval
+WHERE key = $1 AND greatest(claimed_at, delayed_until) > now() - $2::interval
+    AND (status IN ('pending', 'sending') OR (status = 'cancelled' AND delayed_until IS NULL))
 """
+"""One whose own incident was taken is sent to the end: what was tried and is not delayed is in somebody's hands."""
 ORPHANED = """
 UPDATE deliveries SET bundle = '', status = 'pending', delayed_until = NULL
 WHERE key IN (

@@ -78,7 +78,7 @@ async def test_a_message_that_was_deleted_is_posted_anew(slack: FakeSlack, chann
     ("wrong", "after"),
     [
         ((429, {"retry-after": "17"}), timedelta(seconds=17)),
-        ((429, {}), timedelta(seconds=30)),
+        ((429, {}), timedelta(seconds=60)),
         ((503, {}), timedelta(seconds=2)),
         ("ratelimited", timedelta(seconds=2)),
         ("internal_error", timedelta(seconds=2)),

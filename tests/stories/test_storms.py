@@ -200,12 +200,14 @@ class Life:
         self.refused: set[str] = set()
         self.known: set[str] = set()
         self.heard: Counter[str] = Counter()
+        self.dead: set[str] = set()
         self.silent = False
         """A worker was away for so long that another message took over, which may double what it had begun."""
 
     async def runs(self) -> None:
-        for _ in range(60):
-            await self.random.choice([self.tries] * 4 + [self.ends] * 4 + [self.dies, self.is_taken, self.waits])()
+        steps = [self.tries] * 5 + [self.ends] * 3 + [self.dies, self.is_taken] + [self.waits] * 3
+        for _ in range(100):
+            await self.random.choice(steps)()
         while left := [key for key in self.keys if key not in self.ended]:
             for _ in range(len(left)):
                 await self.tries()
@@ -224,6 +226,7 @@ class Life:
                 self.ended.add(key)
             elif isinstance(answer, Claimed):
                 self.under_way[key] = answer
+                self.dead.discard(key)
 
     async def ends(self) -> None:
         if not self.under_way:
@@ -247,6 +250,7 @@ class Life:
         if self.under_way:
             key = self.random.choice(list(self.under_way))
             message = self.under_way.pop(key)
+            self.dead.add(key)
             if self.random.random() < 0.5:
                 self._hears(message)
 
@@ -262,10 +266,11 @@ class Life:
 
     async def waits(self) -> None:
         """Nothing is under way for longer than a send may take."""
-        secs = self.random.choice([2, 10, 30, 61])
-        if not self.under_way or secs == 2:
-            await self.desk.passes(timedelta(seconds=secs))
-            self.silent = self.silent or secs > STALE.total_seconds()
+        if self.under_way:
+            await self.desk.passes(timedelta(seconds=1))
+        elif not self.dead or self.random.random() < 0.1:
+            self.silent = self.silent or bool(self.dead)
+            await self.desk.passes(WINDOW)
 
     def _hears(self, message: Claimed) -> None:
         if message.delivery.key not in self.known:
