@@ -65,6 +65,8 @@ class Redelivered(Record):
 
 
 class Keys(Record):
+    """Of messages."""
+
     keys: tuple[str, ...]
 
 
@@ -106,9 +108,9 @@ class Directory:
         return tuple(delivery.outgoing for delivery in await self.messages.by_key(asked.keys))
 
     @activity.defn(name="directory.insist")
-    async def insist(self, asked: Keys) -> None:
-        """Messages that were called off by mistake are to be sent after all. Twice is once."""
-        await self.messages.insist(asked.keys)
+    async def insist(self, asked: Keys) -> Keys:
+        """Messages that were called off by mistake are to be sent after all: those there are. Twice is once."""
+        return Keys(keys=tuple(await self.messages.insist(asked.keys)))
 
     async def _people(self, level: Level, at: datetime) -> People:
         """Those a level names, as they stand now."""

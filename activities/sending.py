@@ -24,6 +24,9 @@ Words = Callable[[Message, ChannelName, str | None], Awaitable[tuple[Message, st
 """A message in the words of the team's own template, if there is one, and what is wrong with that one."""
 
 HEARTBEAT = timedelta(seconds=1)
+FIRST_WAIT = timedelta(seconds=0.25)
+LONGEST_WAIT = timedelta(seconds=15)
+"""A receiver that was down has its page so soon after it is back (chosen: between that and what trying costs)."""
 
 
 class Send(Record):
@@ -91,8 +94,9 @@ class Sending:
             began = asyncio.get_running_loop().time()
             receipt = await channel.send(message, channel.Address(**delivery.address))
         except Undelivered as no:
-            await self.deliveries.not_sent(claimed.keys, str(no), no.retry_after)
-            raise _again(f"{delivery.channel}: {no}", no.retry_after) from no
+            again_after = _patiently(no.retry_after, delivery.attempts)
+            await self.deliveries.not_sent(claimed.keys, str(no), again_after)
+            raise _again(f"{delivery.channel}: {no}", again_after) from no
         self.took(delivery.channel, asyncio.get_running_loop().time() - began)
         await _to_the_end(self.deliveries.sent(claimed.keys, receipt, problem))
 
@@ -118,6 +122,11 @@ class Sending:
     async def give_up(self, ask: GiveUp) -> None:
         """Notes that a message will not be tried again. Twice is once."""
         await self.deliveries.not_sent([ask.key], ask.reason, None)
+
+
+def _patiently(asked: timedelta | None, tries: int) -> timedelta | None:
+    """The channel's own delay, and longer with every try: a hundred pages to a dead receiver leave room for others."""
+    return None if asked is None else max(asked, min(FIRST_WAIT * 2 ** min(tries, 10), LONGEST_WAIT))
 
 
 def _again(said: str, after: timedelta | None) -> ApplicationError:

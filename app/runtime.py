@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
@@ -170,8 +171,14 @@ def own_words(documents: DocumentStore) -> Words:
     """Says messages in the words of the team's templates."""
 
     async def say(message: Message, channel: ChannelName, named: str | None) -> tuple[Message, str | None]:
-        found = await documents.all("notification-templates")
-        return rendered([Template.model_validate(d.body) for d in found], message, channel, named)
+        found, unreadable = [], None
+        for document in await documents.all("notification-templates"):
+            try:
+                found.append(Template.model_validate(document.body))
+            except ValidationError:
+                unreadable = f"the template {document.id} is not readable"
+        said, problem = rendered(found, message, channel, named)
+        return said, problem or unreadable
 
     return say
 

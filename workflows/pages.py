@@ -53,12 +53,17 @@ class Pages:
             self.send(notices)
 
     async def insist(self) -> None:
-        """Sends messages again that PostgreSQL, which has been put right meanwhile, called off."""
+        """Sends pages again that PostgreSQL, which has been put right meanwhile, called off."""
         doubted, self.doubted = self.doubted, []
         wanted = tuple(message for message in doubted if self.of.incident.wants(message))
-        if wanted:
-            await local(Directory.insist, Keys(keys=tuple(message.key for message in wanted)))
-            self.send(wanted)
+        if not wanted:
+            return
+        known = await local(Directory.insist, Keys(keys=tuple(message.key for message in wanted)))
+        for message in wanted:
+            if message.key in known.keys:
+                self.send([message])
+            else:
+                self.of.take(paging.failed(self.of.incident, message, "its record is gone", workflow.now()))
 
     async def _send(self, message: Outgoing, before: list[str]) -> None:
         try:
@@ -92,7 +97,7 @@ class Pages:
         if needed:
             self.of.take(paging.sent(self.of.incident, message, workflow.now()))
             await self.inform(paging.late_notice(self.of.incident, message))
-        elif self.of.incident.wants(message):
+        elif message.kind.page and self.of.incident.wants(message):
             self.doubted.append(message)
             self.of.stirred = True
 

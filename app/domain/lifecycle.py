@@ -10,7 +10,7 @@ from app.domain.errors import Conflict, Invalid, InvalidTransition
 from app.domain.escalation import Policy
 from app.domain.incident import REMEMBERED_COMMANDS, TRANSITIONS, Command, CommandKind, Heard, Incident
 from app.domain.timeline import SYSTEM, Actor, Entry, EventType
-from app.domain.vocabulary import ActorType, Status, Wanted
+from app.domain.vocabulary import ActorType, Severity, Status, Wanted
 
 Change = tuple[Incident, tuple[Entry, ...]]
 
@@ -217,10 +217,28 @@ def _severity(incident: Incident, command: Command, now: datetime) -> Change:
         raise Invalid.field("severity", "is needed: one of P0, P1, P2, P3, P4")
     if command.severity is incident.severity:
         return incident, ()
-    changed = incident.with_(severity=command.severity)
+    changed = _roused(incident, command.severity, now)
     return _tell(
         changed, command, now, EventType.SEVERITY_CHANGED, **{"from": incident.severity, "to": command.severity}
     )
+
+
+def _roused(incident: Incident, severity: Severity, now: datetime) -> Incident:
+    """With another severity: when it is worth breaking sleep for, whoever has not been told yet is told now."""
+    changed = incident.with_(severity=severity)
+    if not severity.important or incident.severity.important or incident.paused:
+        return changed
+    first: dict[str, datetime] = {}
+    for planned in incident.plan:
+        if planned.due_at is not None:
+            first[planned.target] = min(planned.due_at, first.get(planned.target, planned.due_at))
+    awake = {told.target for told in incident.told} | {message.target for message in incident.flying}
+    plan = tuple(
+        o if o.target in awake or o.due_at is None
+        else o.model_copy(update={"due_at": o.due_at - (first[o.target] - now)})
+        for o in incident.plan
+    )  # fmt: skip
+    return changed.with_(plan=plan)
 
 
 def _pause(incident: Incident, command: Command, now: datetime) -> Change:
@@ -302,7 +320,7 @@ def hear(incident: Incident, heard: Heard, now: datetime) -> Change:
         before, incident = incident.severity, incident.with_(heard_severity=heard.severity)
         if worse and incident.status.open:
             incident, said = told(
-                incident.with_(severity=heard.severity), now, source, EventType.SEVERITY_CHANGED,
+                _roused(incident, heard.severity, now), now, source, EventType.SEVERITY_CHANGED,
                 **{"from": before, "to": heard.severity},
             )  # fmt: skip
             entries += said

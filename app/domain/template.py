@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
@@ -73,7 +73,7 @@ class Template(Record):
     enabled: bool = True
     priority: int = Field(default=0, ge=-1000, le=1000)
     conditions: Fitting = Fitting()
-    variables: dict[str, str] = Field(default={}, max_length=50)
+    variables: dict[str, Annotated[str, Field(max_length=2000)]] = Field(default={}, max_length=50)
     channels: dict[ChannelName, Wording] = Field(min_length=1)
 
 

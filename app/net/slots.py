@@ -7,8 +7,8 @@ from weakref import WeakValueDictionary
 
 AT_ONCE = 16
 """Sends to one destination at the same time (chosen: a healthy one takes hundreds a second with that)."""
-PATIENCE_SECS = 2.0
-"""How long a send waits for its turn before it gives its worker slot back."""
+PATIENCE_SECS = 0.5
+"""How long a send waits for its turn before it gives its worker slot back: plenty where the others are answered."""
 
 
 class Busy(Exception):

@@ -8,7 +8,7 @@ from app.channels.rendering import Unsayable, render
 from app.domain.access import Principal, Scope
 from app.domain.decode import decode
 from app.domain.errors import Invalid, NotFound
-from app.domain.notification import Message
+from app.domain.notification import Bundled, Message
 from app.domain.record import Record
 from app.domain.representation import IncidentView
 from app.domain.template import Template
@@ -88,9 +88,12 @@ class Templates:
 def checked(template: Template) -> None:
     """Raises: Invalid when a template can't be rendered, naming field and line."""
     sample = decode(IncidentView, SAMPLE)
+    other = Bundled(incident_id=sample.id, title=sample.title, severity=sample.severity, link=None)
     for kind in MessageKind:
-        for channel in template.channels:
-            _said(template, message(sample, kind, "http://localhost/sample", "somebody"), channel)
+        about = message(sample, kind, "http://localhost/sample", "somebody")
+        for one in (about, about.model_copy(update={"bundled": (other,)})):
+            for channel in template.channels:
+                _said(template, one, channel)
 
 
 def message(incident: IncidentView, kind: MessageKind, link: str, by: str | None) -> Message:

@@ -82,11 +82,14 @@ class MessageStore:
             raise NotFound("notification", key)
         return delivery(row)
 
-    async def insist(self, keys: Sequence[str]) -> None:
-        """Messages that were called off wait to be sent again."""
-        await self.pool.execute(
-            "UPDATE deliveries SET status = 'pending' WHERE key = ANY($1::text[]) AND status = 'cancelled'", list(keys)
+    async def insist(self, keys: Sequence[str]) -> list[str]:
+        """Messages that were called off wait to be sent again; the keys of all of them that are there."""
+        rows = await self.pool.fetch(
+            "UPDATE deliveries SET status = CASE WHEN status = 'cancelled' THEN 'pending' ELSE status END"
+            " WHERE key = ANY($1::text[]) RETURNING key",
+            list(keys),
         )
+        return [row["key"] for row in rows]
 
     async def by_key(self, keys: Sequence[str]) -> list[Delivery]:
         rows = await self.pool.fetch("SELECT * FROM deliveries WHERE key = ANY($1::text[])", list(keys))

@@ -19,6 +19,8 @@ GOOD = {
     [
         ({"channels": {"sms": {"text": "{{ incident.titel }}"}}}, "channels.sms.text"),
         ({"channels": {"sms": {"text": "{% if %}"}}}, "channels.sms.text"),
+        ({"channels": {"sms": {"text": "x{% for b in bundled %}{{ b.name }}{% endfor %}"}}}, "channels.sms.text"),
+        ({"channels": {"sms": {"text": "{{ incident.title | round(9, 9) }}"}}}, "channels.sms.text"),
         ({"channels": {"webhook": {"payload": "no json"}}}, "channels.webhook.payload"),
         ({"channels": {"fax": {"text": "x"}}}, "channels.fax"),
         ({"channels": {"sms": {}}}, "channels.sms"),

@@ -9,9 +9,10 @@ from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.errors import Conflict, InvalidTransition
 from app.domain.incident import CommandKind
 from app.domain.notification import Undelivered
+from app.domain.representation import TimelineEvent
 from app.domain.timeline import EventType
 from app.domain.vocabulary import Severity, Status
-from tests.support.world import World
+from tests.support.world import Story, World
 
 LADDER = (["alice"], ["bob"], ["carol"])
 
@@ -151,11 +152,9 @@ async def test_the_timeline_has_no_gap(world: World) -> None:
     story = await world.opens(*LADDER)
     await story.after(minutes=6)
     await story.acknowledge(reason="on it")
-    await story.settled()
+    await has(story, 8)
     await story.ask(CommandKind.RESOLVE)
-    async with asyncio.timeout(20):
-        while len(timeline := await story.timeline()) < 10:
-            await asyncio.sleep(0.02)
+    timeline = await has(story, 10)
     assert [event.seq for event in timeline] == list(range(1, len(timeline) + 1))
     assert [event.event_type for event in timeline] == [
         EventType.INCIDENT_CREATED, EventType.PAGED, EventType.NOTIFICATION_SENT, EventType.ESCALATED,
@@ -164,3 +163,11 @@ async def test_the_timeline_has_no_gap(world: World) -> None:
     ]  # fmt: skip
     assert timeline[6].reason == "on it"
     assert timeline[6].actor.name == "alice"
+
+
+async def has(story: Story, events: int) -> list[TimelineEvent]:
+    """The timeline, once it has so many events."""
+    async with asyncio.timeout(20):
+        while len(timeline := await story.timeline()) < events:
+            await asyncio.sleep(0.02)
+    return timeline

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,6 +86,22 @@ async def test_sleep_is_kept_for_what_can_wait(world: World) -> None:
     assert set(paged.data["later"]) == {f"user:{alice} by email", f"user:{alice} by sms"}  # type: ignore[call-overload]
     awake = await paging(world, alice, severity="P1")
     assert await awake.told() == [alice]
+
+
+async def test_sleep_ends_when_it_becomes_important(world: World) -> None:
+    rules = {"default": [{"channel": "email"}, {"wait_secs": 120}, {"channel": "sms"}]}
+    now = datetime.now(UTC)
+    hours = {"start": f"{now - timedelta(hours=1):%H}:00", "end": f"{now + timedelta(hours=3):%H}:00"}
+    quiet = {"quiet_hours": hours, "rules": rules}
+    alice = await hired(world, notification_preferences=quiet)
+    story = await paging(world, alice, severity="P3")
+    assert await story.told() == []
+    await story.fires_again(severity=Severity.P1)
+    await story.eventually(EventType.NOTIFICATION_SENT)
+    assert await story.told() == [alice]
+    assert await heard(story, ChannelName.SMS) == []
+    await story.after(minutes=2, seconds=10)
+    assert await heard(story, ChannelName.SMS) == [MessageKind.CREATED]
 
 
 async def test_a_level_that_an_acknowledge_does_not_stop_goes_out_all_the_same(world: World) -> None:
@@ -240,6 +257,23 @@ async def test_more_severe_is_more_important(world: World) -> None:
     await story.eventually(EventType.SEVERITY_CHANGED)
     await story.after(minutes=6)
     assert await heard(story, ChannelName.SMS) == [MessageKind.ESCALATED]
+
+
+async def test_a_template_that_fails_on_an_incident_loses_no_page(world: World) -> None:
+    alice = await hired(world)
+    name = f"t-{alice}"
+    wording = {"text": "{{ incident.tags.service }} is ill"}
+    body = {"name": name, "type": "custom", "channels": {"email": wording}}
+    await world.gateway.documents.put(ME, "notification-templates", name, body)
+    named = [level | {"template": name, "channels": ["email"]} for level in levels(alice)]
+    story = await paging(world, alice, policy={"levels": named})
+    [said] = await story.messages()
+    assert said.text is None
+    [shown] = await world.gateway.incidents.notifications(ME, story.id)
+    assert shown.status == "sent"
+    assert "service" in (shown.last_error or "")
+    well = await paging(world, alice, policy={"levels": named}, labels={"service": "gateway"})
+    assert [message.text for message in await well.messages()] == ["gateway is ill"]
 
 
 def levels(*people: str, stop_on_ack: bool = True) -> Sequence[dict[str, Any]]:
