@@ -285,6 +285,12 @@ class Notifications(Section):
     )
     give_up_after_secs: Seconds = Field(3600, description="A message that could not be delivered by then has failed.")
 
+    @model_validator(mode="after")
+    def _no_storm_outlasts_a_message(self) -> "Notifications":
+        if self.bundling.enabled and self.give_up_after_secs <= self.bundling.window_secs:
+            raise ValueError("give_up_after_secs must be more than bundling.window_secs, or held messages are given up")
+        return self
+
     def enabled(self, channel: str) -> bool:
         return all(listed.enabled for listed in self.channels if listed.type == channel)
 

@@ -34,6 +34,7 @@ class IncidentWorkflow:
         self.alerts_changed = False
         self.reroute = False
         self.stop_pages = False
+        self.bounced: set[str] = set()
         self.stirred = True
         self.alarm: asyncio.Task[None] | None = None
         self.alarm_at: datetime | None = None
@@ -215,6 +216,9 @@ class IncidentWorkflow:
     async def undelivered(self, key: str) -> None:
         """A provider that had taken a message says that it never arrived."""
         await workflow.wait_condition(lambda: self.current is not None)
+        if key in self.bounced:
+            return
+        self.bounced.add(key)
         for message in await local(Directory.find, Keys(keys=(key,))):
             self.take(paging.failed(self.incident, message, "the provider could not deliver it", workflow.now()))
 
