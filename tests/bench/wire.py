@@ -1,6 +1,7 @@
 """The load: HTTP/1.1 over keep-alive connections, requests encoded beforehand, as little CPU as Python allows."""
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Tally:
 
 def percentile(values: list[float], share: float) -> float:
     """The nearest-rank percentile; nan of nothing."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+    return sorted(values)[math.ceil(share * len(values)) - 1] if values else float("nan")
 
 
 class Connection(asyncio.Protocol):
