@@ -69,6 +69,28 @@ class Heard(Record):
     source_acknowledged_at: datetime | None = None
 
 
+class HoldReason(StrEnum):
+    """Why nobody is paged for an incident although it is open."""
+
+    SILENCE = "silence"
+    MAINTENANCE = "maintenance"
+    INHIBITION = "inhibition"
+    FLAPPING = "flapping"
+    RULE = "rule"
+    GROUP = "group"
+
+
+class Hold(Record):
+    """Nobody is paged. `by` is the id of the silence, window, routing rule, or of the incident that it hides behind.
+
+    `until`: when it ends by itself; None = when something else changes.
+    """
+
+    reason: HoldReason
+    by: str
+    until: datetime | None = None
+
+
 class Awaited(Record):
     """A message that nobody has confirmed yet: `by` then the person's next channel is used."""
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from app.domain.incident import Hold
 from app.domain.record import Record
 from app.domain.timeline import Actor, EventType
 from app.domain.vocabulary import (
@@ -31,8 +32,44 @@ class Resolution(Record):
     method: str | None = None
 
 
+class Classification(Record):
+    """What the model said of an incident. `severity` is None where it abstained altogether; `reason` says why it
+    was followed or not, `confidence` and `probabilities` are 0 to 1."""
+
+    severity: Severity | None
+    reported_severity: Severity
+    applied: bool
+    confidence: float | None
+    probabilities: dict[str, float]
+    incident_class: str | None
+    incident_type: IncidentType | None
+    category: Category | None
+    model_version: int | None
+    reason: str
+    reasons: list[str]
+    at: datetime
+
+
+class Finding(Record):
+    """What one look-up found around an incident. `status`: found, nothing, failed, late. `at`: as old as the data."""
+
+    enricher: str
+    status: str
+    summary: str
+    data: dict[str, object]
+    source: str
+    at: datetime
+    took_ms: float
+    cached: bool
+    error: str | None
+
+
 class IncidentView(Record):
-    """One incident. `state` repeats `status` for older clients; times are UTC."""
+    """One incident. `state` repeats `status` for older clients; times are UTC.
+
+    `suppressed`: nobody is paged; `suppression` says why, and until when. `correlation_group` and `parent_incident`
+    (the group's lead, None for the lead itself) are None outside a group. `routing` says which rules applied.
+    """
 
     id: str
     external_id: str | None
@@ -70,6 +107,13 @@ class IncidentView(Record):
     runbook_url: str | None
     resolution: Resolution | None
     metrics: Metrics
+    suppressed: bool = False
+    suppression: list[Hold] = []
+    routing: dict[str, object] | None = None
+    classification: Classification | None = None
+    correlation_group: str | None = None
+    parent_incident: str | None = None
+    enrichment: list[Finding] = []
 
 
 class AlertView(Record):

@@ -69,6 +69,13 @@ class IncidentRow(SQLModel, table=True):
             postgresql_where=text("status NOT IN ('RESOLVED', 'CLOSED')"),
         ),
         Index("incidents_search", text(SEARCHED), postgresql_using="gin"),
+        Index(
+            "incidents_held",
+            "holds",
+            postgresql_using="gin",
+            postgresql_ops={"holds": "jsonb_path_ops"},
+            postgresql_where=text("holds <> '[]'::jsonb"),
+        ),
         {"postgresql_with": {"fillfactor": "70"}},
     )
     id: uuid.UUID = Field(primary_key=True)
@@ -109,6 +116,8 @@ class IncidentRow(SQLModel, table=True):
     resolved_by: str | None = _text_or_null()
     closed_at: datetime | None = _at_or_null()
     resolution: dict[str, Any] | None = _json_or_null()
+    holds: list[Any] = _json("[]")
+    routing: dict[str, Any] | None = _json_or_null()
     workflow_state: dict[str, Any] | None = _json_or_null()
     version_time: int = _big()
     version_seq: int = _count()
@@ -268,11 +277,125 @@ class ChangeRow(SQLModel, table=True):
     __table_args__ = (Index("changes_at", "at"),)
     id: uuid.UUID = Field(primary_key=True)
     source: str = _text()
+    services: list[str] = _texts()
+    environment: str | None = _text_or_null()
+    author: str | None = _text_or_null()
     summary: str = _text()
     at: datetime = _at()
     details: dict[str, Any] = _json()
     links: list[Any] = _json("[]")
     received_at: datetime = _at()
+
+
+class GroupRow(SQLModel, table=True):
+    """Incidents that belong together. `lead_id` is the one that is worked on for all; `status` active, stable, resolved.
+
+    `manual`: somebody put it together; `closed_to_joining` once somebody took members out or ended it.
+    """
+
+    __tablename__: ClassVar[str] = "incident_groups"
+    __table_args__ = (Index("incident_groups_active", "updated_at", postgresql_where=text("status <> 'resolved'")),)
+    id: uuid.UUID = Field(primary_key=True)
+    status: str = _text()
+    lead_id: uuid.UUID
+    manual: bool = _flag("false")
+    reason: str | None = _text_or_null()
+    size: int = _count(2)
+    created_at: datetime = _at()
+    created_by: str | None = _text_or_null()
+    updated_at: datetime = _at()
+    resolved_at: datetime | None = _at_or_null()
+
+
+class MemberRow(SQLModel, table=True):
+    """An incident's place in its one group. `overflow`: it came when the group was full, and nothing joins by it."""
+
+    __tablename__: ClassVar[str] = "incident_members"
+    __table_args__ = (Index("incident_members_group", "group_id"),)
+    incident_id: uuid.UUID = Field(primary_key=True)
+    group_id: uuid.UUID
+    joined_at: datetime = _at()
+    overflow: bool = _flag("false")
+    score: float = Field()
+    reasons: list[Any] = _json("[]")
+
+
+class EdgeRow(SQLModel, table=True):
+    """Two incidents that were found to belong together (`a` < `b`), how strongly (0 to 1), and why."""
+
+    __tablename__: ClassVar[str] = "incident_edges"
+    __table_args__ = (Index("incident_edges_back", "b"),)
+    a: uuid.UUID = Field(primary_key=True)
+    b: uuid.UUID = Field(primary_key=True)
+    score: float = Field()
+    reasons: list[Any] = _json("[]")
+    at: datetime = _at()
+
+
+class EnrichmentRow(SQLModel, table=True):
+    """What one enricher found around an incident: `status` found, nothing, failed, late. `at` = as old as the data."""
+
+    __tablename__: ClassVar[str] = "enrichments"
+    incident_id: uuid.UUID = Field(primary_key=True)
+    enricher: str = Field(sa_column=Column(Text, primary_key=True))
+    status: str = _text()
+    summary: str = _text()
+    data: dict[str, Any] = _json()
+    source: str = _text()
+    at: datetime = _at()
+    took_ms: float = Field()
+    cached: bool = _flag("false")
+    error: str | None = _text_or_null()
+
+
+class ClassificationRow(SQLModel, table=True):
+    """What the model said of an incident as it was reported, and whether it was followed."""
+
+    __tablename__: ClassVar[str] = "classifications"
+    incident_id: uuid.UUID = Field(primary_key=True)
+    reported: str = _text()
+    predicted: str | None = _text_or_null()
+    applied: bool = _flag("false")
+    confidence: float | None = Field(default=None)
+    probabilities: dict[str, float] = _json()
+    incident_class: str | None = _text_or_null()
+    incident_type: str | None = _text_or_null()
+    category: str | None = _text_or_null()
+    model_version: int | None = Field(default=None, sa_type=Integer)
+    reason: str = _text()
+    reasons: list[Any] = _json("[]")
+    at: datetime = _at()
+
+
+class LabelRow(SQLModel, table=True):
+    """A severity that a person vouched for. `origin` feedback, resolved or rules; `key` makes saying it twice one."""
+
+    __tablename__: ClassVar[str] = "labels"
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    origin: str = _text()
+    incident_id: uuid.UUID | None = Field(default=None)
+    example: dict[str, Any] = _json()
+    severity: str = _text()
+    incident_type: str | None = _text_or_null()
+    by: str = _text()
+    at: datetime = _at()
+
+
+class ModelRow(SQLModel, table=True):
+    """A trained model. `status` champion (at most one), challenger, retired; `pinned`: no training replaces it."""
+
+    __tablename__: ClassVar[str] = "models"
+    __table_args__ = (Index("models_champion", "status", unique=True, postgresql_where=text("status = 'champion'")),)
+    version: int = Field(sa_column=Column(Integer, Identity(always=True), primary_key=True))
+    status: str = _text()
+    pinned: bool = _flag("false")
+    artifact: bytes = Field()
+    metrics: dict[str, Any] = _json()
+    verdict: str = _text()
+    labels: int = _count()
+    request: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    created_at: datetime = _at()
+    promoted_at: datetime | None = _at_or_null()
 
 
 class FactRow(SQLModel, table=True):
