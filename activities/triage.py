@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from temporalio import activity
 
 from app.domain.escalation import Facts, Policy, Repeat, choose
-from app.domain.incident import Heard, Incident
+from app.domain.incident import Heard, Incident, Standing
 from app.domain.notification import Outgoing
 from app.domain.record import Record
+from app.domain.triage import Triaged
 from app.domain.vocabulary import Severity
 
 if TYPE_CHECKING:
@@ -47,16 +48,18 @@ class Opened(Record):
     policy: Policy | None = None
     incident: Incident | None = None
     outstanding: tuple[Outgoing, ...] = ()
+    triage: Triaged | None = None
 
 
-class Routing(Record):
+class Raised(Record):
     incident_id: str
     severity: Severity
     at: datetime
 
 
-class Routed(Record):
+class Fitting(Record):
     policy: Policy | None
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,11 @@ class Triage:
         return heard
 
     @activity.defn(name="triage.route")
-    async def route(self, routing: Routing) -> Routed:
+    async def route(self, routing: Raised) -> Fitting:
         """The policy that fits the incident at a severity. Reads only."""
         _, _, row = await self.incidents.load(routing.incident_id)
         facts = Facts.model_validate(dict(row.items()) | {"severity": routing.severity, "at": routing.at})
-        return Routed(policy=await self._policy(facts))
+        return Fitting(policy=await self._policy(facts))
 
     async def _policy(self, facts: Facts) -> Policy | None:
         documents = await self.documents.all("escalation-policies")

@@ -15,6 +15,7 @@ PASSED_THROUGH = (
     "workflows.names",
     "workflows.options",
     "workflows.describe",
+    "workflows.enrichment",
     "workflows.local",
     "workflows.pages",
 )

@@ -11,6 +11,8 @@ def next_step(incident: Incident) -> str:
     if incident.paused_until is not None:
         return "the snooze ends"
     wakes_at, policy = incident.wakes_at, incident.policy
+    if wakes_at is not None and incident.look_again_at == wakes_at:
+        return "look whether anybody is to be paged"
     for planned in incident.plan:
         if planned.due_at == wakes_at:
             return f"tell {planned.target} by {planned.channel}"[:200]
@@ -35,6 +37,9 @@ def describe(incident: Incident) -> str:
     elif incident.paused:
         left = f", {incident.paused_left.total_seconds():.0f} s left" if incident.paused_left is not None else ""
         now = f"Paused{left}." if incident.paused_until is None else f"Snoozed until {incident.paused_until:%F %T} UTC."
+    elif incident.held and incident.status.waits_for_somebody:
+        why = ", ".join(f"{hold.reason} {hold.by}" for hold in incident.holds)
+        now = f"Nobody is paged because of {why}{_then(incident, '; at ')}."
     elif incident.status.taken:
         now = f"Taken by {incident.acknowledged_by or 'somebody'}: nobody is paged{_then(incident, ' until ')}."
     else:

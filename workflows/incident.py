@@ -9,9 +9,10 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ApplicationError
 
 from activities.directory import Directory, Keys, Paging, Redeliver
+from activities.enriching import Enrich
 from activities.projection import Projection, Show
-from activities.triage import About, Life, Routing, Triage
-from app.domain import lifecycle, paging
+from activities.triage import About, Life, Raised, Triage
+from app.domain import lifecycle, paging, triage
 from app.domain.errors import Refused
 from app.domain.incident import Command, CommandKind, Incident, Page
 from app.domain.lifecycle import Change
@@ -19,6 +20,7 @@ from app.domain.timeline import Actor, Entry, EventType
 from app.domain.vocabulary import ActorType, Status
 from workflows import names
 from workflows.describe import describe, next_step
+from workflows.enrichment import enriched
 from workflows.local import local
 from workflows.pages import Pages
 
@@ -39,6 +41,7 @@ class IncidentWorkflow:
         self.alarm: asyncio.Task[None] | None = None
         self.alarm_at: datetime | None = None
         self.pages = Pages(self, timedelta(seconds=life.give_up_after_secs))
+        self.looking_around: asyncio.Task[None] | None = None
 
     @workflow.run
     async def run(self, life: Life) -> None:
@@ -72,15 +75,33 @@ class IncidentWorkflow:
                         opened_at=opened.opened_at, now=workflow.now(),
                     )
                 )  # fmt: skip
+                self.begin_triaged(opened.triage)
             self.take(lifecycle.hear(self.incident, opened.heard, workflow.now()))
+            self.take(triage.stands(self.incident, opened.heard.standing, workflow.now()))
             self.pages.send(self.incident.flying)
+
+    def begin_triaged(self, found: triage.Triaged | None) -> None:
+        """What triage made of a new incident; what it is still looking up comes later."""
+        if found is None:
+            return
+        self.take(triage.triaged(self.incident, found, workflow.now()))
+        self.reroute = False
+        if found.page_wait_secs is not None:
+            self.looking_around = asyncio.create_task(self.look_around(nearby=found.nearby))
+
+    async def look_around(self, *, nearby: bool) -> None:
+        """Adds what is known around the incident, whenever it comes; that none comes is no reason to wait."""
+        found = await enriched(Enrich(incident_id=self.incident.id, at=workflow.now()), nearby=nearby)
+        self.take(triage.enriched(self.incident, found.found, found.missed, workflow.now()))
+        self.stirred = True
 
     async def live(self) -> None:
         """Whatever is to be done now: listen, look at the clock, page, and show what came of it."""
-        if self.alerts_changed:
+        if self.alerts_changed or self.incident.looks_again(workflow.now()):
             self.alerts_changed = False
             heard = await local(Triage.listen, About(incident_id=self.incident.id, at=workflow.now()))
             self.take(lifecycle.hear(self.incident, heard, workflow.now()))
+            self.take(triage.stands(self.incident, heard.standing, workflow.now()))
         if self.reroute:
             self.reroute = False
             await self.route()
@@ -95,9 +116,10 @@ class IncidentWorkflow:
 
     async def route(self) -> None:
         """Chooses the policy anew, for the severity as it is now."""
-        ask = Routing(incident_id=self.incident.id, severity=self.incident.severity, at=workflow.now())
-        routed = await local(Triage.route, ask)
-        self.take(paging.rerouted(self.incident, routed.policy, workflow.now()))
+        raised = Raised(incident_id=self.incident.id, severity=self.incident.severity, at=workflow.now())
+        fitting = await local(Triage.route, raised)
+        self.take(triage.stands(self.incident, fitting.standing, workflow.now()))
+        self.take(paging.rerouted(self.incident, fitting.policy, workflow.now()))
 
     def climb(self) -> Page | None:
         """The level that is due, if one is: it goes out."""
@@ -129,6 +151,8 @@ class IncidentWorkflow:
             self.pages.stop_unwanted()
         if self.current.severity.worse_than(before.severity):
             self.reroute = True
+        if self.current.triaged and not before.status.open and self.current.status.open:
+            self.alerts_changed = True
         self.stirred = True
 
     async def show(self, *, again: bool = False) -> None:
@@ -168,7 +192,7 @@ class IncidentWorkflow:
 
     def over(self) -> bool:
         ends_at = self.ends_at()
-        quiet = not self.busy() and not self.pages.under_way
+        quiet = not self.busy() and not self.under_way()
         return ends_at is not None and quiet and ends_at <= workflow.now()
 
     def busy(self) -> bool:
@@ -177,9 +201,13 @@ class IncidentWorkflow:
             self.stirred or self.entries or self.alerts_changed or self.reroute or not workflow.all_handlers_finished()
         )
 
+    def under_way(self) -> bool:
+        """Something was begun that another run would have to take over."""
+        return bool(self.pages.under_way) or (self.looking_around is not None and not self.looking_around.done())
+
     def long_and_quiet(self) -> bool:
-        """The history has grown long, and nothing is under way that another run would have to take over."""
-        return workflow.info().is_continue_as_new_suggested() and not self.busy() and not self.pages.under_way
+        """The history has grown long, and nothing is under way."""
+        return workflow.info().is_continue_as_new_suggested() and not self.busy() and not self.under_way()
 
     @workflow.update
     async def command(self, command: Command) -> int:

@@ -3,6 +3,8 @@
 from temporalio.common import SearchAttributeKey
 
 INCIDENTS = "incidents"
+ENRICH = "enrich"
+"""Look-ups in other people's systems, which may be slow."""
 NOTIFY = "notify"
 NOTIFY_URGENT = "notify-urgent"
 """P0 and P1 have slots that nothing less urgent can hold."""

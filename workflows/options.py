@@ -16,6 +16,13 @@ STORE_RETRY = RetryPolicy(
 )
 """Reading and writing PostgreSQL must succeed in the end: for ever, soon after it is back."""
 
+ENRICH_TIMEOUT = timedelta(seconds=15)
+"""Longer than all look-ups together may take (10 s)."""
+
+ENRICH_GIVE_UP = timedelta(seconds=60)
+ENRICH_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3)
+"""Of no use to the first page any more, but to whoever reads the incident later."""
+
 SEND_TIMEOUT = timedelta(seconds=20)
 """Longer than any channel's own deadline (10 s)."""
 

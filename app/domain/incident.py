@@ -59,16 +59,6 @@ class Command(Record):
     fields: tuple[str, ...] = ()
 
 
-class Heard(Record):
-    """What ingest knows of the incident's alerts, as it stands in PostgreSQL now (absolute, never a difference)."""
-
-    severity: Severity
-    last_firing_at: datetime
-    source: str = ""
-    source_resolved_at: datetime | None = None
-    source_acknowledged_at: datetime | None = None
-
-
 class HoldReason(StrEnum):
     """Why nobody is paged for an incident although it is open."""
 
@@ -89,6 +79,29 @@ class Hold(Record):
     reason: HoldReason
     by: str
     until: datetime | None = None
+
+
+class Standing(Record):
+    """Why nobody is to be paged at a moment, and when that must be judged anew by itself (None = never)."""
+
+    holds: tuple[Hold, ...] = ()
+    look_again_at: datetime | None = None
+
+
+class Heard(Record):
+    """What ingest knows of the incident's alerts, as it stands in PostgreSQL now (absolute, never a difference).
+
+    `severity` is the alerts' as the team's rules and its model read it, `reported` the alerts' own where it differs.
+    `standing` is None where nobody has looked.
+    """
+
+    severity: Severity
+    reported: Severity | None = None
+    standing: Standing | None = None
+    last_firing_at: datetime
+    source: str = ""
+    source_resolved_at: datetime | None = None
+    source_acknowledged_at: datetime | None = None
 
 
 class Awaited(Record):
@@ -116,6 +129,10 @@ class Incident(Record):
     `plan` are the messages that people's own rules put off, `flying` those that were handed out and of which
     nothing was heard yet, `awaited` those of them that have a next channel. `reached` is the last rung of this
     climb of which a page has arrived, `told` everybody a page has arrived at.
+
+    While anything of `holds` stands nobody is paged, unless somebody has escalated by hand (`unheld`): the clock goes
+    on, and what became due goes out when the last one ends. `look_again_at` is when they must be judged anew;
+    `triaged` says that they were judged from the start.
     """
 
     id: str
@@ -149,6 +166,10 @@ class Incident(Record):
     awaited: tuple[Awaited, ...] = ()
     reached: int = -1
     told: tuple[Told, ...] = ()
+    triaged: bool = False
+    holds: tuple[Hold, ...] = ()
+    unheld: bool = False
+    look_again_at: datetime | None = None
     seq: int = 0
     commands: tuple[str, ...] = ()
 
@@ -163,10 +184,26 @@ class Incident(Record):
         return max((at for at in (self.resolved_at, self.closed_at) if at is not None), default=None)
 
     @property
+    def held(self) -> bool:
+        return bool(self.holds) and not self.unheld
+
+    def looks_again(self, now: datetime) -> bool:
+        """It is time to judge anew whether anybody is to be paged."""
+        return self.look_again_at is not None and self.look_again_at <= now and self.status.open
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody is paged, whatever is due: it is paused or held."""
+        return self.paused or self.held
+
+    @property
     def wakes_at(self) -> datetime | None:
         """When time alone changes something next, or None."""
-        moments = [self.due_at, self.paused_until, self.acknowledge_reminder_at, self.acknowledge_expires_at]
-        if not self.paused:
+        moments = [self.paused_until, self.acknowledge_reminder_at, self.acknowledge_expires_at]
+        if self.status.open:
+            moments += [self.look_again_at]
+        if not self.quiet:
+            moments += [self.due_at]
             moments += [*(planned.due_at for planned in self.plan), *(awaited.by for awaited in self.awaited)]
         return min((moment for moment in moments if moment is not None), default=None)
 

@@ -24,15 +24,16 @@ def told(
 
 
 def opened(id: str, heard: Heard, policy: Policy | None, *, opened_at: datetime, now: datetime) -> Change:  # noqa: A002
-    """A new incident: its first level is due at once."""
+    """A new incident, as it was reported: its first level is due at once."""
+    severity = heard.reported or heard.severity
     incident = Incident(
-        id=id, severity=heard.severity, heard_severity=heard.severity, opened_at=opened_at,
+        id=id, severity=severity, heard_severity=severity, opened_at=opened_at,
         policy=policy, due_at=now if policy else None,
     )  # fmt: skip
     source = Actor(name=heard.source, type=ActorType.INTEGRATION)
     policy_id = policy.id if policy else None
     incident, entries = told(
-        incident, opened_at, source, EventType.INCIDENT_CREATED, severity=heard.severity, policy=policy_id
+        incident, opened_at, source, EventType.INCIDENT_CREATED, severity=severity, policy=policy_id
     )
     if policy:
         return incident, entries
@@ -70,7 +71,7 @@ def _quiet(incident: Incident, status: Status, **changes: object) -> Incident:
     """In a status in which nothing is due."""
     return incident.with_(
         status=status, due_at=None, paused=False, paused_at=None, paused_left=None, paused_until=None,
-        acknowledge_reminder_at=None, acknowledge_expires_at=None, escalation_asked=False,
+        acknowledge_reminder_at=None, acknowledge_expires_at=None, escalation_asked=False, unheld=False,
         plan=(), flying=(), awaited=(), **changes,
     )  # fmt: skip
 
@@ -169,7 +170,7 @@ def _escalate(incident: Incident, command: Command, now: datetime) -> Change:
     if incident.escalation_asked and not incident.paused and incident.rung >= rung:
         return incident, ()
     escalated = _thawed(incident, now).with_(
-        status=Status.ESCALATED, rung=rung, due_at=now, escalation_asked=True,
+        status=Status.ESCALATED, rung=rung, due_at=now, escalation_asked=True, unheld=True,
         acknowledge_reminder_at=None, acknowledge_expires_at=None,
     )  # fmt: skip
     return _tell(

@@ -33,7 +33,7 @@ CHANGES = {
 def climb(incident: Incident, now: datetime) -> tuple[Incident, Page | None, tuple[Entry, ...]]:
     """The level that is due, if one is. Its successor's clock starts now, not when anybody answers."""
     policy = incident.policy
-    if policy is None or incident.due_at is None or incident.due_at > now or incident.paused:
+    if policy is None or incident.due_at is None or incident.due_at > now or incident.quiet:
         return incident, None, ()
     rung, number, level = incident.rung, policy.level_number(incident.rung), policy.level(incident.rung)
     after = incident.with_(level=number, escalation_asked=False, **_following(incident, policy, now))
@@ -98,7 +98,7 @@ def _from(message: Outgoing, now: datetime) -> Outgoing:
 
 def due(incident: Incident, now: datetime) -> tuple[Incident, tuple[Outgoing, ...]]:
     """The messages that go out now. One whose person has another channel after it is awaited."""
-    if incident.paused:
+    if incident.quiet:
         return incident, ()
     left = tuple(o for o in incident.plan if o.due_at and o.due_at > now)
     going = tuple(o for o in incident.plan if o not in left and incident.wants(o))
@@ -117,7 +117,7 @@ def _next_of(message: Outgoing, plan: Sequence[Outgoing]) -> Outgoing | None:
 
 def unconfirmed(incident: Incident, now: datetime) -> Change:
     """Of whom nothing was heard in time: their next channel is used now."""
-    late = [] if incident.paused else [awaited for awaited in incident.awaited if awaited.by <= now]
+    late = [] if incident.quiet else [awaited for awaited in incident.awaited if awaited.by <= now]
     entries: tuple[Entry, ...] = ()
     for awaited in late:
         incident, more = _failover(incident, awaited.outgoing, "not confirmed in time", now)

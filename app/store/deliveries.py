@@ -15,7 +15,7 @@ from app.domain.notification import Bundled, Delayed, Delivery, Receipt, recipie
 from app.domain.representation import IncidentView, NotificationView
 from app.domain.vocabulary import ChannelName, DeliveryStatus
 from app.store.database import AWAY, Connection, Pool
-from app.store.incidents import SHOWN, as_uuid, view
+from app.store.incidents import ALL_SHOWN, as_uuid, view
 from app.store.messages import delivery
 
 BUNDLED = (ChannelName.EMAIL, ChannelName.SMS, ChannelName.SLACK, ChannelName.TEAMS, ChannelName.APPRISE)
@@ -173,7 +173,7 @@ class DeliveryStore:
             rows = {row["key"]: row for row in await connection.fetch(CLAIM, keys, bool(fellows), key)}
             thread = await connection.fetchval(THREAD, asked["incident_id"], asked["destination"], key)
             ids = [row["incident_id"] for row in rows.values()]
-            found = await connection.fetch(f"SELECT {SHOWN} FROM incidents WHERE id = ANY($1::uuid[])", ids)
+            found = await connection.fetch(f"SELECT {ALL_SHOWN} FROM incidents WHERE id = ANY($1::uuid[])", ids)
         incidents = {row["id"]: view(row) for row in found}
         others = [incidents[rows[fellow]["incident_id"]] for fellow in fellows]
         bundled = tuple(Bundled(incident_id=o.id, title=o.title, severity=o.severity) for o in others)

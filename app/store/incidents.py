@@ -12,7 +12,7 @@ from app.domain.errors import NotFound
 from app.domain.incident import Heard, Incident
 from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
-from app.domain.timeline import Actor, Entry
+from app.domain.timeline import Actor, Entry, EventType
 from app.domain.vocabulary import Status
 from app.store import search
 from app.store.database import Connection, Pool
@@ -21,14 +21,24 @@ SHOWN = """
 id, external_id, fingerprint, severity, status, category, incident_type, environment, title, description, impact,
 source, resource, affected_services, assigned_to, assigned_team, policy_id, level, paused, created_at, updated_at,
 acknowledged_at, acknowledged_by, resolved_at, resolved_by, closed_at, last_seen_at, alert_count, flap_count, tags,
-runbook_url, resolution
+runbook_url, resolution, holds, routing,
+(SELECT m.group_id::text FROM incident_members m WHERE m.incident_id = incidents.id) AS correlation_group,
+(SELECT g.lead_id::text FROM incident_members m JOIN incident_groups g ON g.id = m.group_id
+ WHERE m.incident_id = incidents.id AND g.lead_id <> incidents.id) AS parent_incident,
+(SELECT to_jsonb(c) || jsonb_build_object('severity', predicted, 'reported_severity', reported)
+ FROM classifications c WHERE c.incident_id = incidents.id) AS classification
+"""
+
+ALL_SHOWN = f"""
+{SHOWN},
+(SELECT jsonb_agg(to_jsonb(e) ORDER BY e.enricher) FROM enrichments e WHERE e.incident_id = incidents.id) AS enrichment
 """
 
 PROJECT = """
 UPDATE incidents SET
     status = $4, severity = $5, updated_at = $6, assigned_to = $7, assigned_team = $8, policy_id = $9, cycle = $10,
     level = $11, paused = $12, acknowledged_at = $13, acknowledged_by = $14, resolved_at = $15, resolved_by = $16,
-    closed_at = $17, workflow_state = $18, version_time = $2, version_seq = $3,
+    closed_at = $17, workflow_state = $18, holds = $20, version_time = $2, version_seq = $3,
     resolution = CASE WHEN $19::timestamptz IS NULL THEN NULL ELSE resolution END,
     collecting = CASE
         WHEN $19::timestamptz IS NOT NULL AND last_firing_at <= $19 THEN false
@@ -83,10 +93,28 @@ WHERE t.incident_id = $1 AND ($2::text IS NULL OR t.type = $2) ORDER BY t.seq
 """
 
 HEARD = """
-SELECT reported_severity, last_firing_at, source, source_resolved_at, source_acknowledged_at, created_at,
-       severity, category, environment, tags, workflow_state
+SELECT id::text, fingerprint, reported_severity, last_firing_at, source, source_resolved_at, source_acknowledged_at,
+       created_at, status, severity, category, incident_type, environment, tags, title, description, affected_services,
+       runbook_url, alert_count, flap_count, assigned_to, assigned_team, workflow_state,
+       (SELECT incident_class FROM classifications WHERE incident_id = $1) AS incident_class
 FROM incidents WHERE id = $1
 """
+
+BESIDE = """
+INSERT INTO outbox (rank, incident_id)
+SELECT substr(severity, 2)::smallint, id FROM incidents
+WHERE id <> $1 AND status NOT IN ('RESOLVED', 'CLOSED') AND (
+    (holds <> '[]' AND holds @> jsonb_build_array(jsonb_build_object('by', $1::text)))
+    OR id IN (SELECT m.incident_id FROM incident_members m JOIN incident_groups g ON g.id = m.group_id
+              WHERE g.lead_id = $1))
+"""
+"""Those that hide behind an incident, or could: they look again when it changes."""
+BEARS_ON_OTHERS = frozenset(
+    {
+        EventType.RESOLVED, EventType.CLOSED, EventType.REOPENED, EventType.SEVERITY_CHANGED,
+        EventType.SUPPRESSED, EventType.UNSUPPRESSED,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,6 +140,8 @@ class IncidentStore:
                 await connection.execute(
                     CANCEL, id_, incident.cycle, not incident.status.waits_for_somebody, not incident.status.open
                 )
+            if any(entry.type in BEARS_ON_OTHERS for entry in entries):
+                await connection.execute(BESIDE, id_)
             if written["younger_alert"]:
                 rank = int(written["reported_severity"][1])
                 await connection.execute("INSERT INTO outbox (rank, incident_id) VALUES ($1, $2)", rank, id_)
@@ -143,7 +173,7 @@ class IncidentStore:
 
     async def get(self, incident_id: str) -> IncidentView:
         """Raises: NotFound."""
-        found = await self.pool.fetchrow(f"SELECT {SHOWN} FROM incidents WHERE id = $1", as_uuid(incident_id))
+        found = await self.pool.fetchrow(f"SELECT {ALL_SHOWN} FROM incidents WHERE id = $1", as_uuid(incident_id))
         if found is None:
             raise NotFound("incident", incident_id)
         return view(found)
@@ -191,6 +221,7 @@ def _columns(incident: Incident, entries: Sequence[Entry]) -> tuple[object, ...]
         incident.policy.id if incident.policy else None, incident.cycle, incident.level, incident.paused,
         incident.acknowledged_at, incident.acknowledged_by, incident.resolved_at, incident.resolved_by,
         incident.closed_at, incident.model_dump(mode="json"), incident.ended_at,
+        [hold.model_dump(mode="json") for hold in incident.holds],
     )  # fmt: skip
 
 
@@ -228,6 +259,9 @@ def view(row: asyncpg.Record) -> IncidentView:
             "escalation_paused": row["paused"],
             "duplicate_count": row["alert_count"] - 1,
             "labels": [f"{name}={value}" for name, value in sorted(row["tags"].items())],
+            "suppressed": bool(row["holds"]) and status.open,
+            "suppression": row["holds"] if status.open else [],
+            "enrichment": columns.get("enrichment") or [],
             "resolution": Resolution.model_validate(resolution) if resolution else None,
             "metrics": Metrics(
                 mtta=_seconds(row["created_at"], row["acknowledged_at"]),

@@ -1,16 +1,26 @@
 """Whatever is asked of an incident, in whatever order: what never happens, and what always does."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.domain import lifecycle, paging
+from app.domain import lifecycle, paging, triage
 from app.domain.errors import Conflict, Invalid, InvalidTransition, Refused
 from app.domain.escalation import Level, Policy, Repeat
-from app.domain.incident import TRANSITIONS, Command, CommandKind, Heard, Incident, Page
+from app.domain.incident import (
+    TRANSITIONS,
+    Command,
+    CommandKind,
+    Heard,
+    Hold,
+    HoldReason,
+    Incident,
+    Page,
+    Standing,
+)
 from app.domain.notification import Outgoing
 from app.domain.reach import Unreached
 from app.domain.timeline import SYSTEM, Entry, EventType
@@ -71,6 +81,7 @@ class Life(RuleBasedStateMachine):
         self.pages: list[Page] = []
         self.handed_out: set[str] = set()
         self.flying: list[Outgoing] = []
+        self.silent_until: datetime | None = None
         self.incident = opened(policy, severity)
 
     @rule(passes=durations)
@@ -154,10 +165,26 @@ class Life(RuleBasedStateMachine):
         assert lifecycle.hear(after, self.heard, self.now) == (after, ())
         self.becomes(after, entries)
 
+    @rule(lasts=st.none() | durations)
+    def is_silenced(self, lasts: timedelta | None) -> None:
+        """For a while, or (None) no longer."""
+        self.silent_until = self.now + lasts if lasts is not None else None
+        self.looks()
+
+    def looks(self) -> None:
+        until = self.silent_until if self.silent_until is not None and self.silent_until > self.now else None
+        holds = (Hold(reason=HoldReason.SILENCE, by="night", until=until),) if until else ()
+        standing = Standing(holds=holds, look_again_at=until)
+        after, entries = triage.stands(self.incident, standing, self.now)
+        assert triage.stands(after, standing, self.now) == (after, ())
+        self.becomes(after, entries)
+
     @rule(luck=st.lists(st.sampled_from(["told", "told later", "nobody"]), min_size=1, max_size=30))
     def works(self, luck: list[str]) -> None:
         """Does what the time asks for, until there is nothing left to do."""
         for number in range(300):
+            if self.incident.looks_again(self.now):
+                self.looks()
             ticked = lifecycle.tick(self.incident, self.now)
             self.becomes(*ticked)
             paged = self.climbs(luck[number % len(luck)])
@@ -178,6 +205,7 @@ class Life(RuleBasedStateMachine):
         assert before.status.waits_for_somebody or not page.level.stop_on_ack, f"paged while {before.status}"
         assert before.status.open
         assert not before.paused, "paged while paused"
+        assert not before.held, "paged while silenced"
         assert not self.taken or not page.level.stop_on_ack, "paged although somebody had taken it"
         assert page.rung >= self.climbed.get(page.cycle, 0), "a rung gone twice"
         assert before.policy is not None
@@ -199,6 +227,7 @@ class Life(RuleBasedStateMachine):
         for outgoing in going:
             assert after.wants(outgoing), "a page after an acknowledge"
             assert not after.paused, "a page while paused"
+            assert not after.held, "a page while silenced"
             assert outgoing.key not in self.handed_out, "the same message twice"
             self.handed_out.add(outgoing.key)
         self.flying += going
@@ -255,7 +284,12 @@ class Life(RuleBasedStateMachine):
         if wakes_at is not None and wakes_at <= self.now:
             _, page, _ = paging.climb(self.incident, self.now)
             late = paging.unconfirmed(self.incident, self.now)[0]
-            deeds = (page, lifecycle.tick(self.incident, self.now)[1], late != self.incident)
+            deeds = (
+                page,
+                self.incident.looks_again(self.now),
+                lifecycle.tick(self.incident, self.now)[1],
+                late != self.incident,
+            )
             assert any(deeds) or paging.due(self.incident, self.now)[0] != self.incident, "it wakes up for nothing"
 
     @invariant()
@@ -269,6 +303,13 @@ class Life(RuleBasedStateMachine):
         assert incident.due_at is None or not incident.paused
         assert incident.paused_left is None or (incident.paused and incident.paused_left >= timedelta(0))
         assert (incident.paused_at is not None) == incident.paused
+
+    @invariant()
+    def a_silence_with_an_end_is_looked_at_then(self) -> None:
+        incident = self.incident
+        if incident.holds and incident.status.open:
+            assert incident.wakes_at is not None
+            assert incident.wakes_at <= max(hold.until or self.now for hold in incident.holds) + triage.SOONEST
 
     @invariant()
     def an_acknowledge_lapses_only_where_the_policy_says_so(self) -> None:
