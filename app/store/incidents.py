@@ -103,10 +103,12 @@ FROM incidents WHERE id = $1
 BESIDE = """
 INSERT INTO outbox (rank, incident_id)
 SELECT substr(severity, 2)::smallint, id FROM incidents
-WHERE id <> $1 AND status NOT IN ('RESOLVED', 'CLOSED') AND (
-    (holds <> '[]' AND holds @> jsonb_build_array(jsonb_build_object('by', $1::text)))
-    OR id IN (SELECT m.incident_id FROM incident_members m JOIN incident_groups g ON g.id = m.group_id
-              WHERE g.lead_id = $1))
+WHERE id <> $1::uuid AND status NOT IN ('RESOLVED', 'CLOSED') AND id = ANY(ARRAY(
+    SELECT id FROM incidents
+    WHERE holds <> '[]'::jsonb AND holds @> jsonb_build_array(jsonb_build_object('by', $1::uuid::text))
+    UNION
+    SELECT m.incident_id FROM incident_members m JOIN incident_groups g ON g.id = m.group_id WHERE g.lead_id = $1::uuid
+))
 """
 """Those that hide behind an incident, or could: they look again when it changes."""
 BEARS_ON_OTHERS = frozenset(

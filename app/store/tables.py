@@ -294,7 +294,10 @@ class GroupRow(SQLModel, table=True):
     """
 
     __tablename__: ClassVar[str] = "incident_groups"
-    __table_args__ = (Index("incident_groups_active", "updated_at", postgresql_where=text("status <> 'resolved'")),)
+    __table_args__ = (
+        Index("incident_groups_active", "updated_at", postgresql_where=text("status <> 'resolved'")),
+        Index("incident_groups_lead", "lead_id"),
+    )
     id: uuid.UUID = Field(primary_key=True)
     status: str = _text()
     lead_id: uuid.UUID

@@ -67,6 +67,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index('incident_groups_active', 'incident_groups', ['updated_at'], unique=False, postgresql_where=sa.text("status <> 'resolved'"))
+    op.create_index('incident_groups_lead', 'incident_groups', ['lead_id'], unique=False)
     op.create_table('incident_members',
     sa.Column('incident_id', sa.Uuid(), nullable=False),
     sa.Column('group_id', sa.Uuid(), nullable=False),
