@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
@@ -63,6 +64,8 @@ class IncidentQuery(Record):
     end_date: Instant | None = None
     search: Annotated[str, StringConstraints(max_length=500)] | None = None
     active_only: bool = False
+    suppressed: bool | None = None
+    correlation_group: UUID | None = None
     sort: Literal["created_at", "updated_at", "severity", "status"] = "created_at"
     order: Literal["asc", "desc"] = "desc"
     page: int = Field(default=1, ge=1, le=1_000_000)

@@ -45,6 +45,11 @@ def conditions(query: IncidentQuery) -> Clause:
             where.add(f"{column} = ANY({{0}}::text[])", [str(value) for value in values])
     if query.active_only:
         where.add("status NOT IN ('RESOLVED', 'CLOSED')")
+    if query.suppressed is not None:
+        held = "(holds <> '[]'::jsonb AND status NOT IN ('RESOLVED', 'CLOSED'))"
+        where.add(held if query.suppressed else f"NOT {held}")
+    if query.correlation_group is not None:
+        where.add("id IN (SELECT incident_id FROM incident_members WHERE group_id = {0})", query.correlation_group)
     for column in ("assigned_to", "assigned_team"):
         if (value := getattr(query, column)) is not None:
             where.add(f"{column} = {{0}}", value)

@@ -31,6 +31,7 @@ from app.domain.vocabulary import ChannelName, Severity
 SOURCES = frozenset({"api", "alertmanager", "pagerduty"})
 RESULTS = frozenset({"created", "merged", "reopened", "repeat", "resolved", "ignored", "rejected"})
 LEVELS = frozenset(str(level) for level in range(1, 11))
+STAGES = ("classify", "correlate", "route", "suppress")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -80,6 +81,15 @@ PROCESSING = Histogram(
     "From the receipt of an alert until it was durable.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+TRIAGE_DURATION = Histogram(
+    "incident_manager_triage_duration_seconds",
+    "What one stage of a new incident's triage took, or of looking at it again.",
+    ("stage",),
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+TRIAGE_SKIPPED = Counter(
+    "incident_manager_triage_skipped_total", "Stages that failed or took too long; the incident went on.", ("stage",)
+)
 # One process drains the outbox: what it said last is what counts, also after its restart.
 OUTBOX_PENDING = Gauge(
     "incident_manager_outbox_pending", "Accepted, not yet handed to Temporal.", multiprocess_mode="mostrecent"
@@ -103,6 +113,8 @@ HTTP_REQUEST_DURATION = Histogram(
 for _severity in Severity:
     INCIDENTS_CREATED.labels(_severity)
     INCIDENTS_RESOLVED.labels(_severity)
+for _stage in STAGES:
+    TRIAGE_SKIPPED.labels(_stage)
 for _channel in ChannelName:
     NOTIFICATIONS_SENT.labels(_channel)
     NOTIFICATIONS_FAILED.labels(_channel)
@@ -150,6 +162,13 @@ def took(channel: str, seconds: float) -> None:
     """Counts a message that a provider has taken, and how long that took."""
     NOTIFICATIONS_SENT.labels(channel).inc()
     NOTIFICATION_DELIVERY.labels(channel).observe(seconds)
+
+
+def triaged(stage: str, seconds: float, done: bool) -> None:
+    """Counts a stage of triage."""
+    TRIAGE_DURATION.labels(stage).observe(seconds)
+    if not done:
+        TRIAGE_SKIPPED.labels(stage).inc()
 
 
 def exposition() -> tuple[bytes, str]:

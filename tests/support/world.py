@@ -17,7 +17,16 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from app.channels.base import Channel
 from app.channels.webhook import Webhook
-from app.config import Bundling, Notifications, Settings, Storage, Temporal
+from app.config import (
+    Bundling,
+    Correlation,
+    Enrichment,
+    MachineLearning,
+    Notifications,
+    Settings,
+    Storage,
+    Temporal,
+)
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
 from app.domain.incident import CommandKind, Incident
@@ -225,10 +234,18 @@ async def time_skipping() -> AsyncIterator[TimeSkipper]:
 
 
 @asynccontextmanager
-async def world_on(url: str, connections: Pool, skipper: TimeSkipper) -> AsyncIterator[World]:
-    """Services, dispatcher and workers over a database and a Temporal; webhooks are real, all else goes by pigeon."""
-    calm = Notifications(bundling=Bundling(enabled=False))
-    settings = Settings(storage=Storage(connection_string=SecretStr(url)), notifications=calm)
+async def world_on(
+    url: str, connections: Pool, skipper: TimeSkipper, *, triaging: bool = False
+) -> AsyncIterator[World]:
+    """Services, dispatcher and workers over a database and a Temporal; webhooks are real, all else goes by pigeon.
+
+    Unless `triaging`, incidents that look alike have nothing to do with each other, and nothing is looked up.
+    """
+    settings = Settings(
+        storage=Storage(connection_string=SecretStr(url)), notifications=Notifications(bundling=Bundling(enabled=False)),
+        correlation=Correlation(enabled=triaging), enrichment=Enrichment(enabled=triaging),
+        ml=MachineLearning(enabled=triaging),
+    )  # fmt: skip
     flock: dict[ChannelName, Pigeon] = {name: Pigeon(name) for name in ChannelName if name is not ChannelName.WEBHOOK}
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(Http(LOOPBACK, deadline_secs=2))
