@@ -76,12 +76,15 @@ def free_ports(count: int) -> list[int]:
 
 
 def environment(home: Path, ports: dict[str, int]) -> dict[str, str]:
-    """Nothing of the caller's own settings, and only where things are of ours: all else is as by default."""
+    """Nothing of the caller's own settings, and of ours where things are; all else is as by default but for one thing:
+
+    the alerts of a load are alike on purpose, and would be one group that pages once.
+    """
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith((PREFIX, "PYTHON")) and name not in VARIABLES and name != "CONFIG_PATH"
     }
     ours = {setting: str(port) for setting, port in ports.items()}
-    ours |= {"STACK__DIRECTORY": str(home), "SERVER__API_PORT": "0"}
+    ours |= {"STACK__DIRECTORY": str(home), "SERVER__API_PORT": "0", "CORRELATION__ENABLED": "false"}
     return inherited | {f"{PREFIX}{setting}": value for setting, value in ours.items()}

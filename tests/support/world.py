@@ -242,7 +242,8 @@ async def world_on(
     Unless `triaging`, incidents that look alike have nothing to do with each other, and nothing is looked up.
     """
     settings = Settings(
-        storage=Storage(connection_string=SecretStr(url)), notifications=Notifications(bundling=Bundling(enabled=False)),
+        storage=Storage(connection_string=SecretStr(url)),
+        notifications=Notifications(bundling=Bundling(enabled=False)),
         correlation=Correlation(enabled=triaging), enrichment=Enrichment(enabled=triaging),
         ml=MachineLearning(enabled=triaging),
     )  # fmt: skip
