@@ -16,6 +16,7 @@ from app.domain.timeline import Actor, Entry, EventType
 from app.domain.vocabulary import Status
 from app.store import search
 from app.store.database import Connection, Pool
+from app.store.history import REMEMBER
 
 SHOWN = """
 id, external_id, fingerprint, severity, status, category, incident_type, environment, title, description, impact,
@@ -142,6 +143,8 @@ class IncidentStore:
                 await connection.execute(
                     CANCEL, id_, incident.cycle, not incident.status.waits_for_somebody, not incident.status.open
                 )
+            if not incident.status.open:
+                await connection.execute(REMEMBER, [id_])
             if any(entry.type in BEARS_ON_OTHERS for entry in entries):
                 await connection.execute(BESIDE, id_)
             if written["younger_alert"]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Identity, Index, Integer, SmallInteger, String, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
 from app.store.search import SEARCHED
@@ -70,6 +70,9 @@ class IncidentRow(SQLModel, table=True):
         ),
         Index("incidents_search", text(SEARCHED), postgresql_using="gin"),
         Index(
+            "incidents_history", "history", postgresql_using="gin", postgresql_where=text("history IS NOT NULL")
+        ),
+        Index(
             "incidents_held",
             "holds",
             postgresql_using="gin",
@@ -118,6 +121,7 @@ class IncidentRow(SQLModel, table=True):
     resolution: dict[str, Any] | None = _json_or_null()
     holds: list[Any] = _json("[]")
     routing: dict[str, Any] | None = _json_or_null()
+    history: str | None = Field(default=None, sa_column=Column(TSVECTOR, nullable=True))
     workflow_state: dict[str, Any] | None = _json_or_null()
     version_time: int = _big()
     version_seq: int = _count()
@@ -288,9 +292,9 @@ class ChangeRow(SQLModel, table=True):
 
 
 class GroupRow(SQLModel, table=True):
-    """Incidents that belong together. `lead_id` is the one that is worked on for all; `status` active, stable, resolved.
+    """Incidents that belong together. `lead_id` is worked on for all of them; `status` active, stable, resolved.
 
-    `manual`: somebody put it together; `closed_to_joining` once somebody took members out or ended it.
+    `manual`: somebody put it together.
     """
 
     __tablename__: ClassVar[str] = "incident_groups"

@@ -109,6 +109,8 @@ def upgrade() -> None:
     op.add_column('changes', sa.Column('author', sa.Text(), nullable=True))
     op.add_column('incidents', sa.Column('holds', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'::jsonb"), nullable=False))
     op.add_column('incidents', sa.Column('routing', postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    op.add_column('incidents', sa.Column('history', postgresql.TSVECTOR(), nullable=True))
+    op.create_index('incidents_history', 'incidents', ['history'], unique=False, postgresql_using='gin', postgresql_where=sa.text('history IS NOT NULL'))
     op.create_index('incidents_held', 'incidents', ['holds'], unique=False, postgresql_using='gin', postgresql_ops={'holds': 'jsonb_path_ops'}, postgresql_where=sa.text("holds <> '[]'::jsonb"))
     # ### end Alembic commands ###
 
