@@ -175,7 +175,11 @@ class NotificationView(Record):
 
 
 class NextStep(Record):
-    """The level that goes out next, whom it pages, and when (None while paused: `remaining_secs` then counts)."""
+    """The level that goes out next, whom it pages, and when.
+
+    `at` is None while it is paused (`remaining_secs` then counts) or suppressed (it goes out at its time, if it is
+    released by then, else at once when it is).
+    """
 
     level: int
     name: str
@@ -193,4 +197,6 @@ class EscalationView(Record):
     level: int
     paused: bool
     paused_until: datetime | None
+    suppressed: bool = False
+    suppression: list[Hold] = []
     next: NextStep | None

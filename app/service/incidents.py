@@ -183,9 +183,12 @@ def _refusal(failed: WorkflowUpdateFailedError) -> Refused:
 
 
 def _escalation(incident: Incident, now: datetime) -> EscalationView:
+    held = incident.held and incident.status.open
     return EscalationView(
         incident_id=incident.id, status=incident.status, policy_id=incident.policy.id if incident.policy else None,
-        level=incident.level, paused=incident.paused, paused_until=incident.paused_until, next=_next(incident, now),
+        level=incident.level, paused=incident.paused, paused_until=incident.paused_until,
+        suppressed=held, suppression=list(incident.holds) if held else [],
+        next=_next(incident, now),
     )  # fmt: skip
 
 
@@ -196,6 +199,6 @@ def _next(incident: Incident, now: datetime) -> NextStep | None:
         return None
     level = policy.level(incident.rung)
     return NextStep(
-        level=policy.level_number(incident.rung), name=level.name, at=incident.due_at,
+        level=policy.level_number(incident.rung), name=level.name, at=None if incident.held else incident.due_at,
         targets=[target.label for target in level.targets], remaining_secs=max(left.total_seconds(), 0),
     )  # fmt: skip

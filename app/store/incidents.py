@@ -226,7 +226,7 @@ def _columns(incident: Incident, entries: Sequence[Entry]) -> tuple[object, ...]
         incident.policy.id if incident.policy else None, incident.cycle, incident.level, incident.paused,
         incident.acknowledged_at, incident.acknowledged_by, incident.resolved_at, incident.resolved_by,
         incident.closed_at, incident.model_dump(mode="json"), incident.ended_at,
-        [hold.model_dump(mode="json") for hold in incident.holds],
+        [hold.model_dump(mode="json") for hold in incident.holds] if incident.held else [],
     )  # fmt: skip
 
 
