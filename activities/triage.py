@@ -1,24 +1,42 @@
-"""What the workflow needs to know of its incident: what its alerts say, and which policy it climbs."""
+"""What the workflow needs to know of its incident: what its alerts say, what they mean, and who is to hear of it."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from temporalio import activity
 
-from app.domain.escalation import Facts, Policy, Repeat, choose
-from app.domain.incident import Heard, Incident, Standing
+from app.domain.escalation import Facts, Level, Policy, Repeat, choose
+from app.domain.incident import Heard, HoldReason, Incident, Standing
+from app.domain.matching import Subject
 from app.domain.notification import Outgoing
 from app.domain.record import Record
-from app.domain.triage import Triaged
+from app.domain.triage import Classified, Grouped, Routed, Triaged
 from app.domain.vocabulary import Severity
 
 if TYPE_CHECKING:
+    from activities.classifying import Classifying
+    from activities.correlating import Correlating
+    from activities.holding import Holding
+    from activities.routing import Route, Routing
     from app.store.documents import DocumentStore
     from app.store.incidents import IncidentStore
     from app.store.messages import MessageStore
+
+log = logging.getLogger(__name__)
+
+STAGE_SECS = 1.5
+"""How long one stage may take before the incident goes on without it (chosen: all of them within a store's timeout)."""
+
+T = TypeVar("T")
+Observe = Callable[[str, float, bool], None]
+"""Is told a stage's name, how many seconds it took, and whether it came to its end."""
 
 
 class About(Record):
@@ -41,7 +59,10 @@ class Life(Record):
 
 
 class Opened(Record):
-    """`incident` is the state an earlier run of the workflow was last in, with the pages it had not sent."""
+    """`incident` is the state an earlier run of the workflow was last in, with the pages it had not sent.
+
+    `triage` is None for an incident that isn't new.
+    """
 
     heard: Heard
     opened_at: datetime
@@ -52,52 +73,171 @@ class Opened(Record):
 
 
 class Raised(Record):
+    """An incident whose severity was raised."""
+
     incident_id: str
     severity: Severity
     at: datetime
 
 
 class Fitting(Record):
+    """The policy that fits an incident now, and whether anybody is to be paged (None: nobody has looked)."""
+
     policy: Policy | None
     standing: Standing | None = None
 
 
 @dataclass(frozen=True)
 class Triage:
+    """A stage that is switched off is None. `page_wait_secs`: how long a first page waits for enrichment; None = off.
+
+    `nearby`: what enriches asks PostgreSQL only.
+    """
+
     incidents: IncidentStore
     documents: DocumentStore
     messages: MessageStore
     default_policy: str
+    classifying: Classifying | None
+    correlating: Correlating | None
+    routing: Routing
+    holding: Holding | None
+    observe: Observe
+    page_wait_secs: float | None = None
+    nearby: bool = True
     escalation_enabled: bool = True
 
     @activity.defn(name="triage.open")
     async def open(self, about: About) -> Opened:
-        """Everything a run starts with. Reads only."""
+        """Everything a run starts with. Twice is once: each stage writes under the incident's id."""
         heard, before, row = await self.incidents.load(about.incident_id)
         if before is not None:
             waiting = await self.messages.outstanding(about.incident_id)
             outgoing = tuple(delivery.outgoing for delivery in waiting)
+            heard = await self._look(heard, before, row, about)
             return Opened(heard=heard, opened_at=row["created_at"], incident=before, outstanding=outgoing)
-        facts = Facts.model_validate(dict(row.items()) | {"severity": heard.severity, "at": about.at})
-        return Opened(heard=heard, opened_at=row["created_at"], policy=await self._policy(facts))
+        return await self._triage(heard, dict(row.items()), about)
+
+    async def _triage(self, heard: Heard, row: dict[str, Any], about: About) -> Opened:
+        id_, at, stages = about.incident_id, about.at, Stages(self.observe)
+        said = self.classifying and await stages.run("classify", self.classifying.classify(id_, at))
+        row |= _learned(row, said) | {"severity": said.severity if said else heard.severity}
+        grouped = self.correlating and await stages.run("correlate", self.correlating.correlate(id_, at))
+        route = await stages.run("route", self.routing.route(_subject(row, at), id_, row["created_at"], at))
+        row |= {"severity": route.severity, "tags": row["tags"] | route.labels} if route else {}
+        rule_holds = route.holds if route else ()
+        standing = self.holding and await stages.run(
+            "suppress", self.holding.holds(_subject(row, at), id_, row["severity"], rule_holds, at)
+        )
+        return Opened(
+            heard=heard.model_copy(update={"severity": row["severity"], "reported": heard.severity}),
+            opened_at=row["created_at"],
+            policy=await self._policy(row, route, at),
+            triage=Triaged(
+                classified=said and Classified.model_validate(said.model_dump()),
+                grouped=grouped and Grouped.model_validate(grouped.model_dump()),
+                routed=route and Routed.model_validate(route.model_dump() | {"labels": tuple(route.labels)}),
+                standing=standing or Standing(),
+                skipped=tuple(stages.skipped),
+                page_wait_secs=self.page_wait_secs,
+                nearby=self.nearby,
+            ),
+        )
 
     @activity.defn(name="triage.listen")
     async def listen(self, about: About) -> Heard:
-        """What the alerts say now. Reads only."""
-        heard, _, _ = await self.incidents.load(about.incident_id)
-        return heard
+        """What the alerts say now, and whether anybody is to be paged. Reads only."""
+        heard, before, row = await self.incidents.load(about.incident_id)
+        return await self._look(heard, before, row, about)
+
+    async def _look(self, heard: Heard, before: Incident | None, row: Any, about: About) -> Heard:
+        """The severity as the model and the rules read it; a reading that fails leaves the alerts' own."""
+        row, stages = dict(row.items()), Stages(self.observe)
+        reported = heard.severity
+        severity = reported
+        if self.classifying:
+            severity = await stages.run("classify", self.classifying.said(about.incident_id, reported)) or reported
+        subject = _subject(row | {"severity": severity}, about.at)
+        severity = await stages.run("route", self.routing.read_severity(subject, about.incident_id)) or severity
+        standing = await self._standing(stages, before, row, about)
+        return heard.model_copy(update={"severity": severity, "reported": reported, "standing": standing})
+
+    async def _standing(self, stages: Stages, before: Incident | None, row: Any, about: About) -> Standing | None:
+        held = tuple(hold for hold in before.holds if hold.reason is HoldReason.RULE) if before else ()
+        severity = before.severity if before else Severity(row["severity"])
+        subject = _subject(row | {"severity": severity}, about.at)
+        if self.holding is None:
+            return None
+        return await stages.run("suppress", self.holding.holds(subject, about.incident_id, severity, held, about.at))
 
     @activity.defn(name="triage.route")
-    async def route(self, routing: Raised) -> Fitting:
-        """The policy that fits the incident at a severity. Reads only."""
-        _, _, row = await self.incidents.load(routing.incident_id)
-        facts = Facts.model_validate(dict(row.items()) | {"severity": routing.severity, "at": routing.at})
-        return Fitting(policy=await self._policy(facts))
+    async def route(self, raised: Raised) -> Fitting:
+        """What fits the incident at a severity: its policy, and whether anybody is to be paged. Twice is once."""
+        _, before, found = await self.incidents.load(raised.incident_id)
+        row = dict(found.items()) | {"severity": raised.severity}
+        subject, stages = _subject(row, raised.at), Stages(self.observe)
+        route = await stages.run("route", self.routing.route(subject, raised.incident_id, row["created_at"], raised.at))
+        about = About(incident_id=raised.incident_id, at=raised.at)
+        before = before and before.with_(severity=raised.severity)
+        standing = await self._standing(stages, before, row, about)
+        return Fitting(policy=await self._policy(row, route, raised.at), standing=standing)
 
-    async def _policy(self, facts: Facts) -> Policy | None:
+    async def _policy(self, row: dict[str, Any], route: Route | None, at: datetime) -> Policy | None:
         documents = await self.documents.all("escalation-policies")
         policies = tuple(Policy.model_validate(document.body) for document in documents)
-        policy = choose(policies, facts, self.default_policy)
+        wanted = route.policy_id if route else None
+        policy = next((policy for policy in policies if policy.id == wanted), None)
+        policy = policy or choose(policies, Facts.model_validate(row | {"at": at}), self.default_policy)
+        policy = _told_too(policy, route)
         if policy is None or self.escalation_enabled:
             return policy
         return policy.model_copy(update={"levels": policy.levels[:1], "repeat": Repeat()})
+
+
+class Stages:
+    """Runs what must never hold a page back: a stage that fails or takes too long is skipped, counted and named."""
+
+    def __init__(self, observe: Observe) -> None:
+        self.observe = observe
+        self.skipped: list[str] = []
+
+    async def run(self, name: str, stage: Awaitable[T]) -> T | None:
+        began, done = perf_counter(), False
+        try:
+            async with asyncio.timeout(STAGE_SECS):
+                answer = await stage
+            done = True
+        except Exception:
+            log.exception("triage: %s was skipped", name)
+            self.skipped.append(name)
+            return None
+        finally:
+            self.observe(name, perf_counter() - began, done)
+        return answer
+
+
+def _subject(row: dict[str, Any], at: datetime) -> Subject:
+    return Subject.model_validate(row | {"at": at})
+
+
+def _learned(row: dict[str, Any], said: Any) -> dict[str, Any]:
+    """What the model adds where the reporter said nothing."""
+    if said is None:
+        return {}
+    told = {"category": said.category, "incident_type": said.incident_type}
+    silent = {"category": "other", "incident_type": "Unknown"}
+    learned = {name: value for name, value in told.items() if value is not None and row[name] == silent[name]}
+    return learned | {"incident_class": said.incident_class}
+
+
+def _told_too(policy: Policy | None, route: Route | None) -> Policy | None:
+    """The policy with those that a routing rule wants told, at its first level."""
+    if route is None or not route.notify:
+        return policy
+    if policy is None:
+        return Policy(id="routing", name="told by a routing rule", levels=(Level(targets=route.notify),))
+    first = policy.levels[0]
+    there = {target.label for target in first.targets}
+    more = tuple(target for target in route.notify if target.label not in there)
+    first = first.model_copy(update={"targets": first.targets + more})
+    return policy.model_copy(update={"levels": (first, *policy.levels[1:])})

@@ -14,6 +14,7 @@ from temporalio.service import GrpcCompression, TLSConfig
 
 from activities.directory import Directory
 from activities.projection import Projection
+from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Life, Triage
 from app.channels import CHANNELS
@@ -36,6 +37,7 @@ from app.service.keys import Keys
 from app.service.lint import Lint
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
+from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.templates import Templates
 from app.store.alerts import AlertStore
@@ -47,6 +49,7 @@ from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
 from app.store.messages import MessageStore
 from app.store.outbox import Outbox
+from app.store.routing import RoutingStore
 from app.store.turns import TurnStore
 from app.telemetry import metrics
 
@@ -69,6 +72,7 @@ class Gateway:
     templates: Templates
     chatops: Chatops
     lint: Lint
+    routes: Routes
 
 
 @asynccontextmanager
@@ -110,6 +114,9 @@ def services(
     window = timedelta(seconds=settings.deduplication.window_secs)
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
     incidents = Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life)
+    simulations = Simulations(
+        DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
+    )
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
@@ -134,9 +141,9 @@ def services(
         clicks=Clicks(
             FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs
         ),
-        simulations=Simulations(
-            DocumentStore(connections), TurnStore(connections), frozenset(channels),
-            settings.escalation.default_policy,
+        simulations=simulations,
+        routes=Routes(
+            DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
         ),
     )  # fmt: skip
 
@@ -160,7 +167,11 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
     escalation = settings.escalation
     one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
     return Crew(
-        triage=Triage(incidents, documents, messages, escalation.default_policy, escalation.enabled),
+        triage=Triage(
+            incidents, documents, messages, escalation.default_policy, None, None,
+            Routing(documents, RoutingStore(connections), metrics.routed), None, metrics.triaged,
+            escalation_enabled=escalation.enabled,
+        ),
         directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),

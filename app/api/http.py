@@ -29,6 +29,7 @@ from app.api.rest import (
     lint,
     notifications,
     oncall,
+    routing,
     simulate,
     templates,
 )
@@ -44,6 +45,7 @@ ROUTERS = (
     *documents.ROUTERS,
     oncall.router,
     simulate.router,
+    routing.router,
     notifications.router,
     chatops.router,
     lint.router,

@@ -90,7 +90,8 @@ class User(Record):
     """Somebody who can be paged, on every channel they have an address for.
 
     `apprise` names a service of `notifications.apprise.services` and the person's address there, like
-    `telegram:12345`; `pagerduty_key` is the integration key of a PagerDuty service of their own.
+    `telegram:12345`; `pagerduty_key` is the integration key of a PagerDuty service of their own. `skills` are what
+    rules that assign by skill look for.
     """
 
     id: Slug
@@ -103,6 +104,7 @@ class User(Record):
     apprise: Service | None = None
     timezone: Zone = "UTC"
     notification_preferences: Preferences = Preferences()
+    skills: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(default=(), max_length=100)
     active: bool = True
 
     def addresses(self) -> dict[ChannelName, dict[str, str]]:

@@ -13,6 +13,7 @@ from app.domain.oncall import Schedule, people_of
 from app.domain.people import Team, User
 from app.domain.record import Record
 from app.domain.requests import Document
+from app.domain.rules import Assign, Notify, Rule, SetPolicy
 from app.domain.template import Template
 from app.domain.vocabulary import TargetType
 from app.service.templates import checked
@@ -30,7 +31,7 @@ class Documents:
 
     KINDS: ClassVar[dict[str, type[Record]]] = {
         "users": User, "schedules": Schedule, "teams": Team, "notification-templates": Template,
-        "escalation-policies": Policy,
+        "escalation-policies": Policy, "routing-rules": Rule,
     }  # fmt: skip
 
     store: DocumentStore
@@ -115,6 +116,9 @@ class Documents:
                 for m, target in enumerate(level.targets):
                     if target.type is TargetType.EXTERNAL and target.id.startswith("http"):
                         urls.append((f"levels[{n}].targets[{m}].id", target.id))
+        if isinstance(document, Rule):
+            outside = [(path, id_) for path, type_, id_ in told(document) if type_ is TargetType.EXTERNAL]
+            urls += [(path, id_) for path, id_ in outside if id_.startswith("http")]
         for where, url in urls:
             try:
                 self.check_url(url)
@@ -149,7 +153,29 @@ def references(document: Record) -> "list[Reference]":
             for n, level in enumerate(document.levels)
             if level.template is not None
         ]
+    if isinstance(document, Rule):
+        policies = [
+            (f"actions[{n}].policy_id", "escalation-policies", action.policy_id)
+            for n, action in enumerate(document.actions)
+            if isinstance(action, SetPolicy)
+        ]
+        return policies + [(path, TARGETS[type_], id_) for path, type_, id_ in told(document) if type_ in TARGETS]
     return []
+
+
+def told(rule: Rule) -> "list[tuple[str, TargetType, str]]":
+    """Everybody a rule notifies or assigns to: where they stand, what they are, and their id."""
+    named: list[tuple[str, TargetType, str]] = []
+    for n, action in enumerate(rule.actions):
+        at = f"actions[{n}].targets"
+        if isinstance(action, Assign):
+            named += [(f"{at}[{m}].id", target.type, target.id) for m, target in enumerate(action.targets)]
+        if isinstance(action, Notify):
+            for m, target in enumerate(action.targets):
+                named.append((f"{at}[{m}].id", target.type, target.id))
+                if target.fallback is not None:
+                    named.append((f"{at}[{m}].fallback.id", target.fallback.type, target.fallback.id))
+    return named
 
 
 def with_patience(policy: dict[str, object], seconds: int) -> dict[str, object]:

@@ -75,7 +75,7 @@ class Simulations:
             policies = {d.id: Policy.model_validate(d.body) for d in found}
             if policy_id not in policies:
                 raise NotFound("escalation-policies", policy_id)
-            world = await self._world(policies[policy_id])
+            world = await self.world(policies[policy_id])
         facts = Facts.model_validate(scenario.incident.model_dump() | {"severity": scenario.severity, "at": at})
         chosen = choose(tuple(policies.values()), facts, self.default_policy)
         timeline, truncated = simulate(policies[policy_id], scenario.severity, world, at, scenario.assume)
@@ -84,15 +84,19 @@ class Simulations:
             at=at, severity=scenario.severity, timeline=timeline, truncated=truncated,
         )  # fmt: skip
 
-    async def _world(self, policy: Policy) -> World:
-        kinds = {
-            kind: {d.id: d.body for d in await self.documents.all(kind)} for kind in ("users", "teams", "schedules")
-        }
-        people = People(
-            users={id_: User.model_validate(body) for id_, body in kinds["users"].items()},
-            teams={id_: Team.model_validate(body) for id_, body in kinds["teams"].items()},
-            schedules={id_: Schedule.model_validate(body) for id_, body in kinds["schedules"].items()},
-        )
-        in_turns = {team for level in policy.levels for team in level.in_turns if team in people.teams}
-        standing = {team: await self.turns.standing(team, people.teams[team].members) for team in sorted(in_turns)}
-        return World(people=people, channels=frozenset(self.channels), standing=standing)
+    async def world(self, policy: Policy) -> World:
+        """The directory as it stands, and whose turn it is in the policy's teams."""
+        everybody = await people(self.documents)
+        in_turns = {team for level in policy.levels for team in level.in_turns if team in everybody.teams}
+        standing = {team: await self.turns.standing(team, everybody.teams[team].members) for team in sorted(in_turns)}
+        return World(people=everybody, channels=frozenset(self.channels), standing=standing)
+
+
+async def people(documents: DocumentStore) -> People:
+    """The whole directory as it stands."""
+    kinds = {kind: {d.id: d.body for d in await documents.all(kind)} for kind in ("users", "teams", "schedules")}
+    return People(
+        users={id_: User.model_validate(body) for id_, body in kinds["users"].items()},
+        teams={id_: Team.model_validate(body) for id_, body in kinds["teams"].items()},
+        schedules={id_: Schedule.model_validate(body) for id_, body in kinds["schedules"].items()},
+    )

@@ -25,6 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.domain.incident import Incident
+from app.domain.rules import ACTIONS
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
 
@@ -87,6 +88,9 @@ TRIAGE_DURATION = Histogram(
     ("stage",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+ROUTING_DECISIONS = Counter(
+    "incident_manager_routing_decisions_total", "Actions of routing rules that were taken, by type.", ("action",)
+)
 TRIAGE_SKIPPED = Counter(
     "incident_manager_triage_skipped_total", "Stages that failed or took too long; the incident went on.", ("stage",)
 )
@@ -113,6 +117,8 @@ HTTP_REQUEST_DURATION = Histogram(
 for _severity in Severity:
     INCIDENTS_CREATED.labels(_severity)
     INCIDENTS_RESOLVED.labels(_severity)
+for _action in (*ACTIONS, "none"):
+    ROUTING_DECISIONS.labels(_action)
 for _stage in STAGES:
     TRIAGE_SKIPPED.labels(_stage)
 for _channel in ChannelName:
@@ -162,6 +168,11 @@ def took(channel: str, seconds: float) -> None:
     """Counts a message that a provider has taken, and how long that took."""
     NOTIFICATIONS_SENT.labels(channel).inc()
     NOTIFICATION_DELIVERY.labels(channel).observe(seconds)
+
+
+def routed(action: str) -> None:
+    """Counts an action that a routing rule took, or `none` of an incident that no rule matched."""
+    ROUTING_DECISIONS.labels(one_of((*ACTIONS, "none"), action)).inc()
 
 
 def triaged(stage: str, seconds: float, done: bool) -> None:
