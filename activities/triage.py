@@ -186,7 +186,7 @@ class Triage:
         documents = await self.documents.all("escalation-policies")
         policies = tuple(Policy.model_validate(document.body) for document in documents)
         wanted = route.policy_id if route else None
-        policy = next((policy for policy in policies if policy.id == wanted), None)
+        policy = next((policy for policy in policies if policy.id == wanted and policy.enabled), None)
         policy = policy or choose(policies, Facts.model_validate(row | {"at": at}), self.default_policy)
         policy = _told_too(policy, route)
         if policy is None or self.escalation_enabled:
@@ -234,10 +234,11 @@ def _told_too(policy: Policy | None, route: Route | None) -> Policy | None:
     """The policy with those that a routing rule wants told, at its first level."""
     if route is None or not route.notify:
         return policy
+    more = tuple(target.model_copy(update={"channels": route.notify_channels}) for target in route.notify)
     if policy is None:
-        return Policy(id="routing", name="told by a routing rule", levels=(Level(targets=route.notify),))
+        return Policy(id="routing", name="told by a routing rule", levels=(Level(targets=more),))
     first = policy.levels[0]
     there = {target.label for target in first.targets}
-    more = tuple(target for target in route.notify if target.label not in there)
+    more = tuple(target for target in more if target.label not in there)
     first = first.model_copy(update={"targets": first.targets + more})
     return policy.model_copy(update={"levels": (first, *policy.levels[1:])})

@@ -40,9 +40,10 @@ class Recipient(Record):
 
 
 class Target(Recipient):
-    """A recipient, and who is paged in its stead when it can't be reached."""
+    """A recipient, and who is paged in its stead when it can't be reached. `channels` go before the level's."""
 
     fallback: Recipient | None = None
+    channels: tuple[ChannelName, ...] = ()
 
 
 class Level(Record):

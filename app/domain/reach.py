@@ -50,10 +50,10 @@ class Reach(Record):
 
 def reach(level: Level, severity: Severity, people: People, channels: Collection[ChannelName], at: datetime) -> Reach:
     """Everybody a level tells, each of them once, and whoever it can't. `channels` are those that are switched on."""
-    allowed = [channel for channel in level.channels if channel in channels]
     messages: dict[str, list[Planned]] = {}
     unreached: dict[str, str] = {}
     for target in level.targets:
+        allowed = [channel for channel in target.channels or level.channels if channel in channels]
         for wanted in (target, target.fallback):
             if wanted is None:
                 continue
