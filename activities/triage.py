@@ -101,7 +101,7 @@ class Triage:
     classifying: Classifying | None
     correlating: Correlating | None
     routing: Routing
-    holding: Holding | None
+    holding: Holding
     observe: Observe
     page_wait_secs: float | None = None
     nearby: bool = True
@@ -126,8 +126,8 @@ class Triage:
         route = await stages.run("route", self.routing.route(_subject(row, at), id_, row["created_at"], at))
         row |= {"severity": route.severity, "tags": row["tags"] | route.labels} if route else {}
         rule_holds = route.holds if route else ()
-        standing = self.holding and await stages.run(
-            "suppress", self.holding.holds(_subject(row, at), id_, row["severity"], rule_holds, at)
+        standing = await stages.run(
+            "suppress", self.holding.holds(_subject(row, at), id_, row["created_at"], rule_holds, at)
         )
         return Opened(
             heard=heard.model_copy(update={"severity": row["severity"], "reported": heard.severity}),
@@ -166,9 +166,8 @@ class Triage:
         held = tuple(hold for hold in before.holds if hold.reason is HoldReason.RULE) if before else ()
         severity = before.severity if before else Severity(row["severity"])
         subject = _subject(row | {"severity": severity}, about.at)
-        if self.holding is None:
-            return None
-        return await stages.run("suppress", self.holding.holds(subject, about.incident_id, severity, held, about.at))
+        judging = self.holding.holds(subject, about.incident_id, row["created_at"], held, about.at)
+        return await stages.run("suppress", judging)
 
     @activity.defn(name="triage.route")
     async def route(self, raised: Raised) -> Fitting:

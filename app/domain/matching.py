@@ -143,7 +143,7 @@ def explain(condition: Condition, subject: Subject) -> tuple[Tested, ...]:
     parts = (*(condition.and_ or ()), *(condition.or_ or ()), *((condition.not_,) if condition.not_ else ()))
     if condition.field is None:
         return tuple(tested for part in parts for tested in explain(part, subject))
-    actual = tuple(a[:SHOWN] if isinstance(a, str) else a for a in _actual(condition.field, subject))
+    actual = tuple(a[:SHOWN] if isinstance(a, str) else a for a in values(condition.field, subject))
     value = _shown(condition.value)
     if len(said := str(value)) > SHOWN:
         value = f"{said[:SHOWN]}…"
@@ -152,7 +152,7 @@ def explain(condition: Condition, subject: Subject) -> tuple[Tested, ...]:
 
 
 def _holds(test: Condition, subject: Subject) -> bool:
-    found = any(_compares(test, actual, subject) for actual in _actual(test.field or "", subject))
+    found = any(_compares(test, actual, subject) for actual in values(test.field or "", subject))
     return found == (test.operator.positive is test.operator)
 
 
@@ -184,7 +184,7 @@ def _magnitude(name: str | None, value: str | float) -> float:
         return math.nan
 
 
-def _actual(name: str, subject: Subject) -> tuple[str | float, ...]:
+def values(name: str, subject: Subject) -> tuple[str | float, ...]:
     """What an incident has there: nothing, one value, or (services) several."""
     at = subject.at.astimezone(UTC)
     tag = name.removeprefix("tags.")

@@ -3,13 +3,19 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
 from app.domain.errors import Conflict
 from app.domain.requests import Document
 from app.store.database import Pool
+from app.store.holding import look_again
 
+OF_KINDS = """
+SELECT DISTINCT ON (kind, id) kind, id, version, body, updated_at, updated_by
+FROM documents WHERE kind = ANY($1::text[]) ORDER BY kind, id, version DESC
+"""
 NEWEST = """
 SELECT DISTINCT ON (kind, id) kind, id, version, body, updated_at, updated_by
 FROM documents WHERE kind = $1 AND ($2::text IS NULL OR id = $2) ORDER BY kind, id, version DESC
@@ -33,6 +39,11 @@ class DocumentStore:
         """The newest versions of those that exist, by id."""
         return [_document(row) for row in await self.pool.fetch(NEWEST, kind, None) if row["body"] is not None]
 
+    async def of_kinds(self, kinds: Collection[str]) -> list[Document]:
+        """The newest versions of those that exist, by kind and id."""
+        rows = await self.pool.fetch(OF_KINDS, list(kinds))
+        return [_document(row) for row in rows if row["body"] is not None]
+
     async def some(self, wanted: Mapping[str, Collection[str]]) -> list[Document]:
         """The newest versions of those of the wanted ids, by kind, that exist."""
         pairs = [(kind, id_) for kind, ids in wanted.items() for id_ in sorted(ids)]
@@ -55,9 +66,19 @@ class DocumentStore:
         return [_document(row) for row in rows]
 
     async def write(
-        self, kind: str, id_: str, body: dict[str, object] | None, *, expected: int | None, by: str, at: datetime
+        self,
+        kind: str,
+        id_: str,
+        body: dict[str, object] | None,
+        *,
+        expected: int | None,
+        by: str,
+        at: datetime,
+        touched: Collection[UUID] = (),
     ) -> int:
         """Adds a version (None deletes); its number. `expected` is the version it must follow, 0 for none yet.
+
+        The workflows of the incidents that it touched are told to look again.
 
         Raises: Conflict when it follows another.
         """
@@ -67,7 +88,9 @@ class DocumentStore:
         if expected is not None and expected != (current if exists else 0):
             raise _conflict(kind, id_, current if exists else 0)
         try:
-            await self.pool.execute(ADD, kind, id_, current + 1, body, at, by)
+            async with self.pool.transaction() as connection:
+                await connection.execute(ADD, kind, id_, current + 1, body, at, by)
+                await look_again(connection, touched)
         except asyncpg.UniqueViolationError as lost:
             raise _conflict(kind, id_, current + 1) from lost
         return current + 1
