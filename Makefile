@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: up test check bench lock clean
+.PHONY: up test check bench bench-ml lock clean
 
 up: $(INSTALLED)
 	@exec $(BIN)/llm-im up
@@ -21,6 +21,9 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@exec $(BIN)/python -m tests.bench.main
+
+bench-ml: $(INSTALLED)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.ml
 
 # Needs uv, in the venv or on the PATH.
 lock:

@@ -120,9 +120,13 @@ class Triage:
 
     async def _triage(self, heard: Heard, row: dict[str, Any], about: About) -> Opened:
         id_, at, stages = about.incident_id, about.at, Stages(self.observe)
-        said = self.classifying and await stages.run("classify", self.classifying.classify(id_, at))
+        said = None
+        if self.classifying is not None:
+            said = await stages.run("classify", self.classifying.classify(id_, at))
         row |= _learned(row, said) | {"severity": said.severity if said else heard.severity}
-        grouped = self.correlating and await stages.run("correlate", self.correlating.correlate(id_, at))
+        grouped = None
+        if self.correlating is not None:
+            grouped = await stages.run("correlate", self.correlating.correlate(id_, at))
         route = await stages.run("route", self.routing.route(_subject(row, at), id_, row["created_at"], at))
         row |= {"severity": route.severity, "tags": row["tags"] | route.labels} if route else {}
         rule_holds = route.holds if route else ()
@@ -134,9 +138,9 @@ class Triage:
             opened_at=row["created_at"],
             policy=await self._policy(row, route, at),
             triage=Triaged(
-                classified=said and Classified.model_validate(said.model_dump()),
-                grouped=grouped and Grouped.model_validate(grouped.model_dump()),
-                routed=route and Routed.model_validate(route.model_dump() | {"labels": tuple(route.labels)}),
+                classified=Classified.model_validate(said.model_dump()) if said else None,
+                grouped=Grouped.model_validate(grouped.model_dump()) if grouped else None,
+                routed=Routed.model_validate(route.model_dump() | {"labels": tuple(route.labels)}) if route else None,
                 standing=standing or Standing(),
                 skipped=tuple(stages.skipped),
                 page_wait_secs=self.page_wait_secs,

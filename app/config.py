@@ -167,6 +167,13 @@ class Escalation(Section):
     default_policy: Name = Field("default", description="The policy of incidents that match no other.")
 
 
+class Flapping(Section):
+    enabled: bool = Field(True, description="An incident that comes and goes pages less often. P0 always pages.")
+    changes: Annotated[int, Field(ge=2, le=1000)] = Field(4, description="So many reopenings in the window hold it.")
+    window_secs: Seconds = Field(3600, description="The window.")
+    hold_secs: Seconds = Field(900, description="How long after its last reopening it pages nobody.")
+
+
 class Enrichment(Section):
     enabled: bool = Field(True, description="Look up what is known around an incident.")
     enable_historical: bool = Field(True, description="Similar incidents of the past.")
@@ -175,8 +182,17 @@ class Enrichment(Section):
     timeout_secs: Seconds = Field(10, description="The longest one look-up may take.")
     cache_ttl_secs: Seconds = Field(300, description="How long an answer is used again.")
     async_enrichment: bool = Field(True, description="Page without waiting for slow look-ups.")
+    page_wait_secs: Annotated[float, Field(ge=0, le=60)] = Field(2, description="So long a first page does wait.")
     max_concurrent: Count = Field(5, description="Look-ups of one incident at the same time.")
     similarity_threshold: Share = Field(0.5, description="How alike a past incident must be, 0 to 1.")
+    history_days: Annotated[float, Field(gt=0, le=3660)] = Field(365, description="How far back incidents are alike.")
+    enable_changes: bool = Field(True, description="What was changed shortly before.")
+    changes_window_secs: Seconds = Field(3600, description="How long before an incident a change may explain it.")
+    timeouts_secs: dict[Name, Seconds] = Field({}, description="Enricher → the longest it may take; none = its own.")
+
+    def patience(self, enricher: str, usual: float) -> float:
+        """Seconds that one enricher has."""
+        return min(self.timeouts_secs.get(enricher, usual), self.timeout_secs)
 
 
 class MachineLearning(Section):
@@ -321,7 +337,7 @@ class Observability(Section):
 
 
 class Redis(Section):
-    url: SecretStr | None = Field(None, description="Accepted, unused: nothing here needs Redis.")
+    url: SecretStr | None = Field(None, description="`redis://…`, for workers to share what they looked up.")
 
 
 class Settings(Section):
@@ -338,13 +354,14 @@ class Settings(Section):
     stack: Stack = Field(Stack(), description="The embedded servers.")
     deduplication: Deduplication = Field(Deduplication(), description="When two alerts are one incident.")
     escalation: Escalation = Field(Escalation(), description="Who is paged next, and when.")
+    flapping: Flapping = Field(Flapping(), description="Incidents that come and go.")
     enrichment: Enrichment = Field(Enrichment(), description="No effect yet.")
     ml: MachineLearning = Field(MachineLearning(), description="No effect yet.")
     correlation: Correlation = Field(Correlation(), description="No effect yet.")
     notifications: Notifications = Field(Notifications(), description="How people are reached.")
     net: Net = Field(Net(), description="What outbound requests may reach.")
     observability: Observability = Field(Observability(), description="Logs and metrics.")
-    redis: Redis = Field(Redis(), description="No effect.")
+    redis: Redis = Field(Redis(), description="Optional.")
 
     @property
     def embedded_database(self) -> bool:

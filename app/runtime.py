@@ -12,7 +12,10 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
 
+from activities.correlating import Correlating
 from activities.directory import Directory
+from activities.enriching import Enriching
+from activities.holding import Holding
 from activities.projection import Projection
 from activities.routing import Routing
 from activities.sending import Sending, Words
@@ -21,12 +24,19 @@ from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.channels.rendering import rendered
 from app.channels.slack import Slack
-from app.config import Settings, Temporal
+from app.config import Enrichment, Settings, Temporal
+from app.domain.correlation import Rules, Strategy
 from app.domain.notification import Message
+from app.domain.suppression import Flapping
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
+from app.enrichers import ENRICHERS
+from app.enrichers.answers import Answers
+from app.enrichers.base import Stores
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.service.alerts import Alerts
+from app.service.catalogue import Catalogues
+from app.service.changes import Changes
 from app.service.chatops import Chatops
 from app.service.clicks import Clicks, OneClick
 from app.service.dispatch import Dispatcher
@@ -41,10 +51,16 @@ from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.templates import Templates
 from app.store.alerts import AlertStore
+from app.store.catalogue import CatalogueStore
+from app.store.changes import ChangeStore
 from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
+from app.store.enrichments import EnrichmentStore
 from app.store.facts import FactStore
+from app.store.grouping import GroupStore
+from app.store.history import HistoryStore
+from app.store.holding import HoldingStore
 from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
 from app.store.messages import MessageStore
@@ -73,6 +89,8 @@ class Gateway:
     chatops: Chatops
     lint: Lint
     routes: Routes
+    catalogue: Catalogues
+    changes: Changes
 
 
 @asynccontextmanager
@@ -117,16 +135,20 @@ def services(
     simulations = Simulations(
         DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
     )
+    documents = Documents(
+        DocumentStore(connections),
+        partial(check_url, networks=reachable(settings)),
+        settings.escalation.default_policy,
+        round(settings.escalation.default_timeout_secs),
+        HoldingStore(connections),
+    )
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         incidents=incidents,
-        documents=Documents(
-            DocumentStore(connections),
-            partial(check_url, networks=reachable(settings)),
-            settings.escalation.default_policy,
-            round(settings.escalation.default_timeout_secs),
-        ),
+        documents=documents,
+        catalogue=Catalogues(documents),
+        changes=Changes(ChangeStore(connections)),
         oncall=OnCall(DocumentStore(connections)),
         keys=Keys(KeyStore(connections)),
         health=Health(connections, temporal),
@@ -153,13 +175,35 @@ class Crew:
     """The activities, with their dependencies."""
 
     triage: Triage
+    enriching: Enriching
     directory: Directory
     projection: Projection
     sending: Sending
 
 
-def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Crew:
-    """The activities over open connections and channels."""
+@asynccontextmanager
+async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enriching]:
+    """What looks around incidents, as the settings have it: nobody, where that is switched off."""
+    said = settings.enrichment
+    stores = Stores(
+        HistoryStore(connections), DocumentStore(connections), CatalogueStore(connections), ChangeStore(connections)
+    )
+    answers = Answers.made(said.cache_ttl_secs, settings.redis.url)
+    async with Http(reachable(settings), deadline_secs=said.timeout_secs) as http:
+        made = [configured(said, http, stores) for configured in ENRICHERS.values()] if said.enabled else []
+        try:
+            yield Enriching(
+                [enricher for enricher in made if enricher is not None], EnrichmentStore(connections), answers,
+                metrics.enriched, said.max_concurrent, said.timeout_secs,
+            )  # fmt: skip
+        finally:
+            await answers.close()
+
+
+def crew(
+    settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], enriching: Enriching
+) -> Crew:
+    """The activities over open connections, channels and enrichers."""
     incidents, documents, messages, deliveries = (
         IncidentStore(connections), DocumentStore(connections), MessageStore(connections),
         DeliveryStore(connections, settings.notifications.rate_limits, settings.notifications.bundling),
@@ -168,14 +212,46 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
     one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
     return Crew(
         triage=Triage(
-            incidents, documents, messages, escalation.default_policy, None, None,
-            Routing(documents, RoutingStore(connections), metrics.routed), None, metrics.triaged,
+            incidents=incidents,
+            documents=documents,
+            messages=messages,
+            default_policy=escalation.default_policy,
+            classifying=None,
+            correlating=correlating(settings, connections),
+            routing=Routing(documents, RoutingStore(connections), metrics.routed),
+            holding=Holding(documents, HoldingStore(connections), flapping(settings)),
+            observe=metrics.triaged,
+            page_wait_secs=page_wait_secs(settings.enrichment) if enriching.enrichers else None,
+            nearby=not enriching.external,
             escalation_enabled=escalation.enabled,
         ),
+        enriching=enriching,
         directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
     )
+
+
+def correlating(settings: Settings, connections: Pool) -> Correlating | None:
+    said = settings.correlation
+    if not said.enabled:
+        return None
+    strategies = frozenset(strategy for strategy in Strategy if getattr(said, f"enable_{strategy}", True))
+    rules = Rules(
+        window=timedelta(seconds=said.time_window_secs), min_size=said.min_incidents, max_size=said.max_group_size,
+        strategies=strategies,
+    )  # fmt: skip
+    return Correlating(GroupStore(connections), CatalogueStore(connections), rules, lambda *_: None)
+
+
+def page_wait_secs(said: Enrichment) -> float:
+    """How long a first page waits for what is looked up."""
+    return said.page_wait_secs if said.async_enrichment else said.timeout_secs
+
+
+def flapping(settings: Settings) -> Flapping | None:
+    said = settings.flapping
+    return Flapping.model_validate(said.model_dump(exclude={"enabled"})) if said.enabled else None
 
 
 def own_words(documents: DocumentStore) -> Words:

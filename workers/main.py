@@ -9,7 +9,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 
 from app.config import Settings, Temporal
-from app.runtime import channels, crew, database_url, temporal_client
+from app.runtime import channels, crew, database_url, enriching, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
 from app.telemetry import metrics
@@ -31,10 +31,11 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         ways = await stack.enter_async_context(channels(settings))
         connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
+        around = await stack.enter_async_context(enriching(settings, connections))
         client = await connected(settings.temporal, stop)
         if client is None:
             return
-        for worker in workers(client, crew(settings, connections, ways)):
+        for worker in workers(client, crew(settings, connections, ways, around)):
             await stack.enter_async_context(worker)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)

@@ -21,7 +21,7 @@ def local(crew: Crew) -> Sequence[Callable[..., Any]]:
     triage, directory = crew.triage, crew.directory
     return (
         triage.open, triage.listen, triage.route, directory.page, directory.inform, directory.redeliver,
-        directory.find, directory.insist, crew.projection.project, crew.sending.give_up,
+        directory.find, directory.insist, crew.enriching.enrich, crew.projection.project, crew.sending.give_up,
     )  # fmt: skip
 
 
@@ -40,9 +40,17 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
         graceful_shutdown_timeout=GRACE,
         disable_eager_activity_execution=False,
     )
-    return [incidents, *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items())]
+    enriching = Worker(
+        client,
+        task_queue=names.ENRICH,
+        activities=[crew.enriching.enrich],
+        max_concurrent_activities=ENRICHED_AT_ONCE,
+        graceful_shutdown_timeout=GRACE,
+    )
+    return [incidents, enriching, *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items())]
 
 
+ENRICHED_AT_ONCE = 20
 SLOTS = {names.NOTIFY: 100, names.NOTIFY_URGENT: 100}
 """Pages in providers' hands at once, per queue."""
 

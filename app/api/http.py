@@ -19,10 +19,13 @@ from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
 from app.api.rest import (
+    catalogue,
+    changes,
     chatops,
     click,
     commands,
     documents,
+    enrichment,
     health,
     incidents,
     ingest,
@@ -46,6 +49,9 @@ ROUTERS = (
     oncall.router,
     simulate.router,
     routing.router,
+    catalogue.router,
+    changes.router,
+    enrichment.router,
     notifications.router,
     chatops.router,
     lint.router,

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 from pydantic import SecretStr
 
 from app.channels.base import plain
-from app.channels.words import cut, facts, headline, lines, listed
+from app.channels.words import context, cut, facts, headline, lines, listed
 from app.child import CannotStart
 from app.config import Notifications
 from app.domain.notification import Message, Receipt, Undelivered
@@ -207,6 +207,7 @@ def body(message: Message) -> str:
     parts: Iterable[str] = (
         message.link or "",
         "\n".join(f"{name}: {value}" for name, value in facts(message).items()),
+        "\n".join(context(message, 150)),
         "\n".join(listed(message, LISTED)) if message.bundled else lines(message.body).strip(),
     )
     whole = "\n\n".join(part for part in parts if part)

@@ -18,7 +18,7 @@ import aiosmtplib
 from pydantic import SecretStr
 
 from app.channels.base import encodable, plain
-from app.channels.words import facts, headline, listed
+from app.channels.words import context, facts, headline, listed
 from app.config import Notifications
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
@@ -153,6 +153,8 @@ def body(message: Message) -> str:
     if message.link:
         shown.append(f"{'Look':<12}{message.link}")
     said = [news(message), "", *shown, "", message.body]
+    if around := context(message):
+        said += ["", "Context", *(f"    {line}" for line in around)]
     if message.kind.page:
         said += ["", "Take it, and nobody else is paged:"]
         said += [f"    {message.acknowledge_url}"] if message.acknowledge_url else []
@@ -184,6 +186,11 @@ def hypertext(message: Message) -> str | None:
     look = f'<p><a href="{escape(message.link)}">Look at the incident</a></p>' if message.link else ""
     return (
         f"<h2>{escape(plain(message.title))}</h2><table cellpadding=4>{cells}</table>"
-        f"<pre style='white-space:pre-wrap'>{escape(message.body)}</pre>"
+        f"<pre style='white-space:pre-wrap'>{escape(message.body)}</pre>{_context(message)}"
         f"<p><a href=\"{escape(message.acknowledge_url)}\" style='{BUTTON}'>Acknowledge</a></p>{look}"
     )
+
+
+def _context(message: Message) -> str:
+    said = "".join(f"<li>{escape(line)}</li>" for line in context(message))
+    return f"<h3>Context</h3><ul>{said}</ul>" if said else ""

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from app.channels.base import plain
 from app.channels.post import encoded, post
-from app.channels.words import cut, facts, headline, lines, listed
+from app.channels.words import context, cut, facts, headline, lines, listed
 from app.config import Notifications
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
@@ -95,6 +95,8 @@ def details(message: Message) -> dict[str, object]:
         said["Tags"] = {plain(str(name)): plain(str(value)) for name, value in tags.items()}
     if message.bundled:
         said["Incidents"] = list(listed(message, LISTED))
+    if around := context(message):
+        said["Context"] = around
     if text := lines(message.text if message.text is not None else message.body).strip():
         said["Description"] = text
     return said

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app.channels.base import plain
 from app.channels.post import SOON, encoded, post
-from app.channels.words import cut, facts, headline, lines, listed
+from app.channels.words import context, cut, facts, headline, lines, listed
 from app.config import Notifications
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
@@ -143,6 +143,8 @@ def blocks(message: Message, *, buttons: bool = True) -> list[dict[str, Any]]:
         shown = [head, {"type": "section", "fields": fields[:10]}]
         if message.body.strip():
             shown.append(section(escaped(message.body)))
+        if around := context(message):
+            shown.append(section("*Context*\n" + "\n".join(escaped(line) for line in around)))
     return [*shown, *_actions(message, buttons)]
 
 

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from app.channels.post import RATE_LIMITED, encoded, post
-from app.channels.words import cut, facts, headline, lines, listed
+from app.channels.words import context, cut, facts, headline, lines, listed
 from app.config import Notifications
 from app.domain.notification import Message, Receipt, Undelivered
 from app.domain.record import Record
@@ -75,6 +75,9 @@ def card(message: Message, room: int) -> dict[str, object]:
     ]
     if room and (said := description(message)):
         body.append(_text({"text": cut(said, room)}))
+    if room and message.text is None and (around := context(message)):
+        body.append(_text({"text": "Context", "weight": "bolder"}))
+        body += [_text({"text": line}, spacing="none") for line in around]
     made: dict[str, object] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

@@ -1,9 +1,14 @@
 """What a message says in plain words; each channel escapes and cuts them for its own wire."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
 
 from app.channels.base import encodable, plain
+from app.domain.enrichment import ago
 from app.domain.notification import Message
+from app.domain.representation import Finding
 from app.domain.vocabulary import MessageKind
 
 NEWS = {
@@ -14,6 +19,12 @@ NEWS = {
     MessageKind.REMINDER: "Reminder",
     MessageKind.UPDATED: "Updated",
 }
+
+FINDINGS = {"service": "Service", "team": "Team", "changes": "Changed", "historical": "Similar"}
+"""How what was found is called, what helps most first; others are called by their enricher's name."""
+CONTEXT_LINES = 8
+OLD = timedelta(minutes=2)
+"""Younger than this, the age of what was found isn't worth saying."""
 
 
 def headline(message: Message) -> str:
@@ -41,6 +52,32 @@ def facts(message: Message) -> dict[str, str]:
         "Incident": message.incident_id,
     }
     return {name: cut(plain(str(value)), 200) for name, value in said.items() if value}
+
+
+def context(message: Message, longest: int = 300) -> list[str]:
+    """A line for everything that was found around the incident: what, from where, how old. At most eight.
+
+    None where the message stands for many incidents.
+    """
+    said = message.incident.get("enrichment")
+    if not isinstance(said, list) or message.bundled:
+        return []
+    try:
+        found = [Finding.model_validate(one) for one in said]
+    except ValidationError:  # a newer version's
+        return []
+    found = [one for one in found if one.status == "found" and one.summary]
+    order = {name: n for n, name in enumerate(FINDINGS)}
+    found.sort(key=lambda one: (order.get(one.enricher, len(order)), one.enricher))
+    return [_context(one, longest) for one in found[:CONTEXT_LINES]]
+
+
+def _context(finding: Finding, longest: int) -> str:
+    now = datetime.now(UTC)
+    age = f", {ago(finding.at, now)}" if now - finding.at >= OLD else ""
+    name = FINDINGS.get(finding.enricher, finding.enricher.capitalize())
+    source = f" ({plain(finding.source)}{age})" if finding.source else ""
+    return f"{name}: {cut(plain(finding.summary), longest)}{source}"
 
 
 def listed(message: Message, at_most: int) -> Iterator[str]:

@@ -54,10 +54,16 @@ class Alert(Record):
 
 
 class ChangeEvent(Record):
-    """Something that was changed somewhere (a deploy, a flag): never an incident, kept to explain one."""
+    """Something that was changed somewhere (a deploy, a flag): never an incident, kept to explain one.
+
+    `services` are those it touches; `at` None is when it was received.
+    """
 
     source: str = Field(min_length=1, max_length=255)
     summary: str = Field(min_length=1, max_length=1024)
     at: datetime | None = None
+    services: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(default=(), max_length=100)
+    environment: Environment | None = None
+    author: str | None = Field(default=None, max_length=255)
     details: dict[str, object] = {}
     links: tuple[dict[str, object], ...] = ()

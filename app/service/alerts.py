@@ -9,7 +9,7 @@ from time import perf_counter
 from uuid_utils.compat import uuid7
 
 from app.domain.access import Principal, Scope
-from app.domain.alert import Alert, ChangeEvent
+from app.domain.alert import Alert
 from app.domain.dedup import Outcome
 from app.domain.representation import AlertView
 from app.domain.requests import Ingested
@@ -60,12 +60,6 @@ class Alerts:
         who.may(Scope.READ)
         async with answering():
             return await self.store.of_incident(as_uuid(incident_id), page_size, (page - 1) * page_size)
-
-    async def change(self, who: Principal, change: ChangeEvent) -> None:
-        """Keeps a change event. Raises: Forbidden, Unavailable."""
-        who.may(Scope.SEND_ALERTS)
-        async with answering():
-            await self.store.record_change(change, datetime.now(UTC))
 
     def _identified(self, alert: Alert) -> Alert:
         if self.by_content or alert.identity is not None:

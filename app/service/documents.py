@@ -1,11 +1,13 @@
 """Configuration as documents, one generic CRUD for every kind; what refers to what is checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
+from uuid import UUID
 
 from app.domain.access import Principal, Scope
+from app.domain.catalogue import Service
 from app.domain.decode import decode
 from app.domain.errors import Conflict, Invalid, NotFound
 from app.domain.escalation import Policy
@@ -14,11 +16,13 @@ from app.domain.people import Team, User
 from app.domain.record import Record
 from app.domain.requests import Document
 from app.domain.rules import Assign, Notify, Rule, SetPolicy
+from app.domain.suppression import HOLDS, InhibitionRule, MaintenanceWindow, Silence, sides
 from app.domain.template import Template
 from app.domain.vocabulary import TargetType
 from app.service.templates import checked
 from app.store.database import answering
 from app.store.documents import DocumentStore
+from app.store.holding import HoldingStore
 
 TARGETS = {TargetType.USER: "users", TargetType.TEAM: "teams", TargetType.ON_CALL: "schedules"}
 Reference = tuple[str, str, str]
@@ -31,13 +35,17 @@ class Documents:
 
     KINDS: ClassVar[dict[str, type[Record]]] = {
         "users": User, "schedules": Schedule, "teams": Team, "notification-templates": Template,
-        "escalation-policies": Policy, "routing-rules": Rule,
+        "escalation-policies": Policy, "routing-rules": Rule, "services": Service,
+        "silences": Silence, "maintenance-windows": MaintenanceWindow, "inhibition-rules": InhibitionRule,
     }  # fmt: skip
+    SCOPES: ClassVar[dict[str, Scope]] = {"silences": Scope.RESPOND}
+    """Who may write, where that isn't for administrators only."""
 
     store: DocumentStore
     check_url: Callable[[str], None]
     default_policy: str
     default_timeout_secs: int
+    holding: HoldingStore
 
     async def get(self, who: Principal, kind: str, id_: str) -> Document:
         """Raises: Forbidden, NotFound, Unavailable."""
@@ -64,7 +72,7 @@ class Documents:
 
         Raises: Forbidden, Invalid (the field and what is allowed), Conflict, Unavailable.
         """
-        who.may(Scope.ADMINISTER)
+        who.may(self.SCOPES.get(kind, Scope.ADMINISTER))
         document = self._validated(kind, id_, body)
         self._check_addresses(document)
         if isinstance(document, Template):
@@ -72,12 +80,16 @@ class Documents:
         at, shown = datetime.now(UTC), document.model_dump(mode="json")
         async with answering():
             await self._check_references(document)
-            version = await self.store.write(kind, id_, shown, expected=expected_version, by=who.name, at=at)
+            version = await self.store.write(
+                kind, id_, shown, expected=expected_version, by=who.name, at=at,
+                touched=await self._touched(kind, id_, document, at),
+            )  # fmt: skip
         return Document(kind=kind, id=id_, version=version, body=shown, updated_at=at, updated_by=who.name)
 
     async def delete(self, who: Principal, kind: str, id_: str) -> None:
         """Raises: Forbidden, NotFound, Conflict when another document refers to it, Unavailable."""
-        who.may(Scope.ADMINISTER)
+        who.may(self.SCOPES.get(kind, Scope.ADMINISTER))
+        at = datetime.now(UTC)
         async with answering():
             if await self.store.get(kind, id_) is None:
                 raise NotFound(kind, id_)
@@ -88,7 +100,8 @@ class Documents:
                     for path, *named in references(model.model_validate(other.body)):
                         if named == [kind, id_]:
                             raise Conflict(f"{other_kind} {other.id!r} refers to it at {path}: change that first.")
-            await self.store.write(kind, id_, None, expected=None, by=who.name, at=datetime.now(UTC))
+            touched = await self._touched(kind, id_, None, at)
+            await self.store.write(kind, id_, None, expected=None, by=who.name, at=at, touched=touched)
 
     async def list(self, who: Principal, kind: str) -> "list[Document]":
         """All of a kind, by id. Raises: Forbidden, Unavailable."""
@@ -124,6 +137,14 @@ class Documents:
                 self.check_url(url)
             except Invalid as refused:
                 raise Invalid.field(where, refused.message) from refused
+
+    async def _touched(self, kind: str, id_: str, after: Record | None, at: datetime) -> "Sequence[UUID]":
+        """The open incidents that a document, as it was or will be, can keep from paging."""
+        if kind not in HOLDS:
+            return ()
+        before = await self.store.get(kind, id_)
+        versions = [after, decode(self.KINDS[kind], before.body) if before is not None else None]
+        return await self.holding.matched([side for one in versions if one is not None for side in sides(one)], at)
 
     async def _check_references(self, document: Record) -> None:
         for where, kind, id_ in references(document):

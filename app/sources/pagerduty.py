@@ -14,7 +14,7 @@ from app.domain.alert import TEXT_MAX, TITLE_MAX, Alert, AlertStatus, ChangeEven
 from app.domain.decode import PROBLEMS_SHOWN, decode, path_of, problems
 from app.domain.errors import Invalid
 from app.domain.record import Record
-from app.domain.vocabulary import Severity
+from app.domain.vocabulary import Environment, Severity
 from app.sources.text import VALUE_MAX, as_text, cut, flat, without_nulls
 
 M = TypeVar("M", bound=BaseModel)
@@ -137,13 +137,35 @@ def change(obj: object) -> ChangeEvent:
     """A deploy, a flag, a migration: what explains incidents. Raises: InvalidEvent with every problem."""
     sent = _read(Change, without_nulls(obj))
     details = sent.payload.custom_details
+    said = details if isinstance(details, dict) else {}
     return ChangeEvent(
         source=cut(sent.payload.source.strip(), 255) or SOURCE,
         summary=sent.payload.summary,
         at=sent.payload.timestamp,
-        details=details if isinstance(details, dict) else {} if details is None else {"custom_details": details},
+        services=_services(said),
+        environment=_environment(said.get("environment")),
+        author=_word(said.get("author") or said.get("user")),
+        details=said if said or details is None else {"custom_details": details},
         links=sent.links,
     )
+
+
+def _services(details: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the details call `service` or `services`: text, or a list of it."""
+    named = details.get("services") or details.get("service")
+    words = (_word(name) for name in (named if isinstance(named, list) else [named]))
+    return tuple(dict.fromkeys(word for word in words if word))[:100]
+
+
+def _environment(said: object) -> Environment | None:
+    try:
+        return Environment(str(said))
+    except ValueError:
+        return None
+
+
+def _word(said: object) -> str | None:
+    return cut(said.strip(), 255) or None if isinstance(said, str) else None
 
 
 def routing_key(obj: object) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils import uuid7
 
-from app.domain.alert import Alert, AlertStatus, ChangeEvent
+from app.domain.alert import Alert, AlertStatus
 from app.domain.dedup import Known, Outcome, alert_key, delivery_id, fingerprint, receive
 from app.domain.errors import NotFound
 from app.domain.representation import AlertView
@@ -249,12 +249,6 @@ class AlertStore:
             for row in found
         ]
         return views, found[0]["total"]
-
-    async def record_change(self, change: ChangeEvent, at: datetime) -> None:
-        await self.pool.execute(
-            "INSERT INTO changes (id, source, summary, at, details, links, received_at) VALUES ($1,$2,$3,$4,$5,$6,$7)",
-            str(uuid7()), change.source, change.summary, change.at or at, change.details, list(change.links), at,
-        )  # fmt: skip
 
 
 def _turned(rows: Sequence[tuple[object, ...]], columns: Collection[str]) -> Sequence[Sequence[object]]:

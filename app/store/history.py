@@ -24,13 +24,13 @@ WITH words AS (
 ), ask AS (
     SELECT query, ts_rank(to_tsvector('english', $1), query, 1) AS own FROM words WHERE query IS NOT NULL
 ), younger AS MATERIALIZED (
-    SELECT i.id, i.title, i.description, i.resolution, i.resolved_by, i.created_at, i.resolved_at, i.history
-    FROM incidents i, ask
+    SELECT i.id FROM incidents i, ask
     WHERE i.history @@ query AND i.status IN ('RESOLVED', 'CLOSED') AND i.id <> $2 AND i.resolved_at >= $3
     ORDER BY i.resolved_at DESC LIMIT 3000
 ), near AS (
-    SELECT younger.*, least(1, ts_rank(history, query, 1) / nullif(own, 0)) AS rank
-    FROM younger, ask ORDER BY rank DESC LIMIT 50
+    SELECT i.id, i.title, i.description, i.resolution, i.resolved_by, i.created_at, i.resolved_at,
+        least(1, ts_rank(i.history, query, 1) / nullif(own, 0)) AS rank
+    FROM younger JOIN incidents i USING (id), ask ORDER BY rank DESC LIMIT 50
 )
 SELECT *, (rank + word_similarity(left($1, 80), title || ' ' || left(description, 4000))) / 2 AS score
 FROM near ORDER BY score DESC, resolved_at DESC LIMIT $4

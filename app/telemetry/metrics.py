@@ -6,6 +6,7 @@ died keeps its part in the counters. Without it each process exposes its own.
 """
 
 import os
+from collections import deque
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -94,6 +95,19 @@ ROUTING_DECISIONS = Counter(
 TRIAGE_SKIPPED = Counter(
     "incident_manager_triage_skipped_total", "Stages that failed or took too long; the incident went on.", ("stage",)
 )
+ENRICHMENT_DURATION = Histogram(
+    "incident_manager_enrichment_duration_seconds",
+    "What one look-up around an incident took, by enricher.",
+    ("enricher",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+ENRICHMENT_CACHE_HITS = Counter("incident_manager_enrichment_cache_hits_total", "Look-ups whose answer was known.")
+ENRICHMENT_CACHE_MISSES = Counter("incident_manager_enrichment_cache_misses_total", "Look-ups that had to be made.")
+ENRICHMENT_CACHE_HIT_RATE = Gauge(
+    "incident_manager_enrichment_cache_hit_rate",
+    "Share of a worker's last 1,000 look-ups whose answer was known, 0 to 1.",
+    multiprocess_mode="mostrecent",
+)
 # One process drains the outbox: what it said last is what counts, also after its restart.
 OUTBOX_PENDING = Gauge(
     "incident_manager_outbox_pending", "Accepted, not yet handed to Temporal.", multiprocess_mode="mostrecent"
@@ -180,6 +194,17 @@ def triaged(stage: str, seconds: float, done: bool) -> None:
     TRIAGE_DURATION.labels(stage).observe(seconds)
     if not done:
         TRIAGE_SKIPPED.labels(stage).inc()
+
+
+def enriched(enricher: str, seconds: float, cached: bool) -> None:
+    """Counts one look-up around an incident."""
+    ENRICHMENT_DURATION.labels(enricher).observe(seconds)
+    (ENRICHMENT_CACHE_HITS if cached else ENRICHMENT_CACHE_MISSES).inc()
+    _looked_up.append(cached)
+    ENRICHMENT_CACHE_HIT_RATE.set(sum(_looked_up) / len(_looked_up))
+
+
+_looked_up: deque[bool] = deque(maxlen=1000)
 
 
 def exposition() -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.sending import Send, Sending
 from app.channels.base import Channel
-from app.config import Bundling, Notifications, RateLimit, Settings, Smtp, Storage, Temporal
+from app.config import Bundling, Correlation, Notifications, RateLimit, Settings, Smtp, Storage, Temporal
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
 from app.domain.incident import CommandKind
@@ -26,7 +26,7 @@ from app.domain.record import Record
 from app.domain.representation import NotificationView
 from app.domain.requests import Ask
 from app.domain.vocabulary import ChannelName, DeliveryStatus
-from app.runtime import Gateway, channels, crew, services, temporal_client
+from app.runtime import Gateway, channels, crew, enriching, services, temporal_client
 from app.stack import temporal
 from app.store.database import Pool
 from tests.support.desk import Desk, a_database, sent, waits
@@ -94,11 +94,15 @@ def is_sent(page: NotificationView) -> bool:
 async def house(
     database: Pool, client: Client, said: Notifications, own: dict[ChannelName, Channel] | None = None
 ) -> AsyncIterator[House]:
-    settings = Settings(storage=Storage(connection_string=SecretStr("postgresql://elsewhere")), notifications=said)
+    settings = Settings(
+        storage=Storage(connection_string=SecretStr("postgresql://elsewhere")), notifications=said,
+        correlation=Correlation(enabled=False),
+    )  # fmt: skip
     async with AsyncExitStack() as stack:
         ways = {**await stack.enter_async_context(channels(settings)), **(own or {})}
         gateway = services(settings, database, client, ways)
-        for worker in workers(client, crew(settings, database, ways)):
+        around = await stack.enter_async_context(enriching(settings, database))
+        for worker in workers(client, crew(settings, database, ways, around)):
             await stack.enter_async_context(worker)
         dispatching = asyncio.create_task(gateway.dispatcher.run())
         try:

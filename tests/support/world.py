@@ -37,7 +37,7 @@ from app.domain.requests import Ask
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Status
 from app.net.http import LOOPBACK, Http
-from app.runtime import Gateway, crew, services, temporal_client
+from app.runtime import Gateway, crew, enriching, services, temporal_client
 from app.stack import postgres, temporal
 from app.store.database import Pool
 from app.store.messages import MessageStore
@@ -252,7 +252,8 @@ async def world_on(
         http = await stack.enter_async_context(Http(LOOPBACK, deadline_secs=2))
         channels: dict[ChannelName, Channel] = {ChannelName.WEBHOOK: Webhook(http), **flock}
         gateway = services(settings, connections, skipper.client, channels)
-        staff = workers(skipper.client, crew(settings, connections, channels))
+        around = await stack.enter_async_context(enriching(settings, connections))
+        staff = workers(skipper.client, crew(settings, connections, channels, around))
         for worker in staff:
             await stack.enter_async_context(worker)
         dispatching = asyncio.create_task(gateway.dispatcher.run())

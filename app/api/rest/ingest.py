@@ -137,7 +137,7 @@ async def enqueue(request: Request) -> Response:
 async def enqueue_change(request: Request) -> Response:
     """PagerDuty's change events: kept, never an incident."""
     who, body = await _routed(request)
-    await served(request).alerts.change(who, pagerduty.change(body))
+    await served(request).changes.record(who, pagerduty.change(body))
     return reply({"status": "success", "message": "Change event processed"}, HTTPStatus.ACCEPTED)
 
 

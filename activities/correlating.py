@@ -1,0 +1,80 @@
+"""Whether a new incident belongs with others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from app.domain.catalogue import Catalogue
+from app.domain.correlation import Rules, Symptom, Topology, neighbours, score
+from app.domain.grouping import Grouped
+
+if TYPE_CHECKING:
+    from app.store.catalogue import CatalogueStore
+    from app.store.grouping import GroupStore
+
+Observe = Callable[[float, Grouped | None], None]
+"""Is told how many seconds it took, and what came of it."""
+
+__all__ = ["Correlating", "Grouped"]
+
+
+@dataclass
+class Correlating:
+    """`known`: the topology of the catalogue that was read last."""
+
+    groups: GroupStore
+    services: CatalogueStore
+    rules: Rules
+    observe: Observe
+    known: tuple[Catalogue, Topology] = (Catalogue({}), {})
+
+    async def correlate(self, incident_id: str, at: datetime) -> Grouped | None:
+        """The group an incident belongs to, which it has joined or founded; None without one. Twice is once.
+
+        Raises: NotFound.
+        """
+        began = perf_counter()
+        found = await self.groups.incident(incident_id)
+        if found["overflow"]:
+            return in_group(found)
+        catalogue, topology = await self._topology()
+        here = symptom(found, catalogue)
+        names = called(here.services, catalogue, topology) | set(found["services"])
+        around = await self.groups.around(incident_id, here.at, self.rules.window, names)
+        scores = {row["id"]: score(here, symptom(row, catalogue), topology, self.rules) for row in around}
+        scores = {id_: how for id_, how in scores.items() if how.value >= self.rules.threshold}
+        grouped = in_group(found)
+        if scores:
+            grouped = await self.groups.join(incident_id, here.at, scores, self.rules, at) or grouped
+        self.observe(perf_counter() - began, grouped)
+        return grouped
+
+    async def _topology(self) -> tuple[Catalogue, Topology]:
+        catalogue = await self.services.catalogue()
+        if catalogue is not self.known[0]:
+            self.known = catalogue, neighbours(catalogue.edges())
+        return self.known
+
+
+def in_group(row: Any) -> Grouped | None:
+    if row["group_id"] is None:
+        return None
+    return Grouped(group_id=row["group_id"], lead_id=row["lead_id"], size=row["size"])
+
+
+def symptom(row: Any, catalogue: Catalogue) -> Symptom:
+    """An incident's row as it is compared, its services by their ids in the catalogue where it knows them."""
+    known = {name: catalogue.find([name]) for name in row["services"]}
+    services = frozenset(found[0].id if found else name.casefold() for name, found in known.items())
+    return Symptom.of(dict(row.items()) | {"services": services})
+
+
+def called(services: frozenset[str], catalogue: Catalogue, topology: Topology) -> set[str]:
+    """Every name of services and their neighbours, as alerts may have them."""
+    ids = services.union(*(topology.get(service, ()) for service in services))
+    listed = [service for id_ in ids if (service := catalogue.services.get(id_)) is not None]
+    return {name for service in listed for name in (service.id, service.name, *service.aliases)} | ids
