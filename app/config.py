@@ -205,14 +205,18 @@ class MachineLearning(Section):
 
 class Correlation(Section):
     enabled: bool = Field(True, description="Group incidents that belong together.")
-    time_window_secs: Seconds = Field(300, description="Incidents further apart are never grouped.")
+    time_window_secs: Seconds = Field(300, description="Nothing joins a group that nobody came to for this long.")
+    threshold: Share = Field(0.4, description="How strongly incidents of a group must belong together, 0 to 1.")
+    merge_threshold: Share = Field(0.75, description="How strongly an incident must belong to two groups to join them.")
     min_incidents: Count = Field(2, description="The smallest group.")
-    max_group_size: Count = Field(50, description="The largest group.")
+    max_group_size: Count = Field(50, description="Members that others join by; more only come along.")
     enable_source: bool = Field(True, description="Group by source.")
     enable_type: bool = Field(True, description="Group by incident type.")
     enable_similarity: bool = Field(True, description="Group by similar text.")
     enable_tags: bool = Field(True, description="Group by common tags.")
     enable_service: bool = Field(True, description="Group by service.")
+    enable_topology: bool = Field(True, description="Group by the services' dependencies.")
+    enable_provider: bool = Field(True, description="Group by LLM provider and model.")
 
 
 class Channel(Section):

@@ -39,6 +39,7 @@ from app.service.catalogue import Catalogues
 from app.service.changes import Changes
 from app.service.chatops import Chatops
 from app.service.clicks import Clicks, OneClick
+from app.service.correlations import Correlations
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
 from app.service.health import Health
@@ -49,10 +50,12 @@ from app.service.notifications import Notifications
 from app.service.oncall import OnCall
 from app.service.routing import Routes
 from app.service.simulate import Simulations
+from app.service.suppression import Suppressions
 from app.service.templates import Templates
 from app.store.alerts import AlertStore
 from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
+from app.store.correlations import CorrelationStore
 from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
@@ -65,6 +68,7 @@ from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
 from app.store.messages import MessageStore
 from app.store.outbox import Outbox
+from app.store.regrouping import RegroupStore
 from app.store.routing import RoutingStore
 from app.store.turns import TurnStore
 from app.telemetry import metrics
@@ -89,8 +93,10 @@ class Gateway:
     chatops: Chatops
     lint: Lint
     routes: Routes
+    suppressions: Suppressions
     catalogue: Catalogues
     changes: Changes
+    correlations: Correlations
 
 
 @asynccontextmanager
@@ -147,8 +153,12 @@ def services(
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         incidents=incidents,
         documents=documents,
+        suppressions=Suppressions(documents, IncidentStore(connections), HoldingStore(connections)),
         catalogue=Catalogues(documents),
         changes=Changes(ChangeStore(connections)),
+        correlations=Correlations(
+            CorrelationStore(connections), RegroupStore(connections), incidents, settings.correlation.threshold
+        ),
         oncall=OnCall(DocumentStore(connections)),
         keys=Keys(KeyStore(connections)),
         health=Health(connections, temporal),
@@ -238,10 +248,11 @@ def correlating(settings: Settings, connections: Pool) -> Correlating | None:
         return None
     strategies = frozenset(strategy for strategy in Strategy if getattr(said, f"enable_{strategy}", True))
     rules = Rules(
-        window=timedelta(seconds=said.time_window_secs), min_size=said.min_incidents, max_size=said.max_group_size,
+        window=timedelta(seconds=said.time_window_secs), threshold=said.threshold,
+        merge_threshold=said.merge_threshold, min_size=said.min_incidents, max_size=said.max_group_size,
         strategies=strategies,
     )  # fmt: skip
-    return Correlating(GroupStore(connections), CatalogueStore(connections), rules, lambda *_: None)
+    return Correlating(GroupStore(connections), CatalogueStore(connections), rules, metrics.correlated)
 
 
 def page_wait_secs(said: Enrichment) -> float:

@@ -24,6 +24,7 @@ from app.api.rest import (
     chatops,
     click,
     commands,
+    correlations,
     documents,
     enrichment,
     health,
@@ -34,6 +35,7 @@ from app.api.rest import (
     oncall,
     routing,
     simulate,
+    suppression,
     templates,
 )
 from app.child import CannotStart
@@ -45,6 +47,7 @@ from app.telemetry import metrics
 ROUTERS = (
     incidents.router,
     commands.router,
+    suppression.router,  # before the documents: it knows more about a new silence
     *documents.ROUTERS,
     oncall.router,
     simulate.router,
@@ -52,6 +55,7 @@ ROUTERS = (
     catalogue.router,
     changes.router,
     enrichment.router,
+    correlations.router,
     notifications.router,
     chatops.router,
     lint.router,

@@ -39,7 +39,7 @@ WORDS: dict[str, type[StrEnum]] = {
     "severity": Severity, "category": Category, "incident_type": IncidentType, "environment": Environment,
     "status": Status, "weekday": Weekday,
 }  # fmt: skip
-TEXTS = ("source", "title", "description", "incident_class", "service", "runbook_url", "assigned_team")
+TEXTS = ("source", "title", "description", "incident_class", "service", "runbook_url", "assigned_team", "fingerprint")
 NUMBERS = ("alert_count", "flap_count", "hour")
 FIELDS = (*WORDS, *TEXTS, *NUMBERS, "time", "tags.<name>")
 ALIASES = {"affected_services": "service", "affected_resources": "service", "type": "incident_type", "state": "status"}

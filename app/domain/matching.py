@@ -49,6 +49,7 @@ class Subject(Record):
     flap_count: int = 0
     status: Status = Status.NEW
     assigned_team: str | None = None
+    fingerprint: str = ""
 
 
 class Condition(Record):

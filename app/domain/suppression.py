@@ -177,6 +177,15 @@ def opens_next(timed: Timed, at: datetime) -> datetime | None:
     return next((span.start for span in spans(timed, at, at + HORIZON) if span.start > at), None)
 
 
+def state(silence: Silence, at: datetime) -> str:
+    """pending, active or expired at a moment, or disabled."""
+    if not silence.enabled:
+        return "disabled"
+    if at < silence.starts_at:
+        return "pending"
+    return "active" if at < silence.ends_at else "expired"
+
+
 class Other(Record):
     """An open incident that another may hide behind. `silenced`: it is itself held by anything but another one.
 

@@ -80,10 +80,15 @@ class CorrelationStore:
 
     async def group(self, group_id: str, now: datetime) -> GroupView:
         """Raises: NotFound."""
-        found = await self.pool.fetchrow(ONE, group_uuid(group_id))
-        if found is None:
+        view = await self.found(group_id, now)
+        if view is None:
             raise NotFound("group", group_id)
-        return _view(found, now)
+        return view
+
+    async def found(self, group_id: str, now: datetime) -> GroupView | None:
+        """None when there is no such group (any more). Raises: NotFound, of what is no id."""
+        row = await self.pool.fetchrow(ONE, group_uuid(group_id))
+        return _view(row, now) if row is not None else None
 
     async def group_of(self, incident_id: str, now: datetime) -> GroupView | None:
         """The group an incident is in. Raises: NotFound, of the incident."""
@@ -94,7 +99,7 @@ class CorrelationStore:
         found = await self.pool.fetchrow(ONE, group_id) if group_id is not None else None
         return _view(found, now) if found is not None else None
 
-    async def list(self, query: GroupQuery, now: datetime) -> GroupPage:
+    async def page(self, query: GroupQuery, now: datetime) -> GroupPage:
         """One page of groups, the newest first."""
         where = Clause()
         if query.status is not None:
@@ -112,11 +117,11 @@ class CorrelationStore:
         rows = await self.pool.fetch(MEMBERS, UUID(group_id), MEMBERS_SHOWN)
         return [MemberView.model_validate(dict(row.items())) for row in rows]
 
-    async def within(self, incident_ids: "list[str]") -> "list[EdgeView]":
+    async def within(self, incident_ids: list[str]) -> list[EdgeView]:
         """Who of these belongs with whom."""
         return [_edge(row) for row in await self.pool.fetch(WITHIN, [UUID(id_) for id_ in incident_ids])]
 
-    async def at(self, incident_id: str) -> "list[EdgeView]":
+    async def at(self, incident_id: str) -> list[EdgeView]:
         """Whom an incident was found to belong with, the strongest first; 0 where somebody took them apart."""
         return [_edge(row) for row in await self.pool.fetch(AT, UUID(incident_id))]
 

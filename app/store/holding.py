@@ -17,8 +17,8 @@ OTHERS_AT_MOST = 1000
 """Open incidents, the newest first, that one is compared with (chosen: what a look may cost)."""
 PAGE = 2000
 INCIDENT = """
-SELECT i.id, i.severity, i.status, i.source, i.title, i.description, i.category, i.incident_type, i.environment,
-    i.affected_services, i.tags, i.runbook_url, i.alert_count, i.flap_count, i.assigned_team, i.created_at, i.holds,
+SELECT i.id, i.fingerprint, i.severity, i.status, i.source, i.title, i.description, i.category, i.incident_type,
+    i.environment, i.affected_services, i.tags, i.runbook_url, i.alert_count, i.flap_count, i.assigned_team, i.created_at, i.holds,
     c.incident_class
 FROM incidents i LEFT JOIN classifications c ON c.incident_id = i.id
 """
@@ -67,6 +67,15 @@ class HoldingStore:
             where.conditions.append(f"({' OR '.join(alike)})")
         sql = f"{INCIDENT} {where.sql} ORDER BY i.created_at DESC LIMIT {OTHERS_AT_MOST}"
         return [_other(row, incident.subject.at) for row in await self.pool.fetch(sql, *where.arguments)]
+
+    async def held(self, reason: HoldReason) -> dict[str, int]:
+        """How many open incidents are held for a reason, by what holds them."""
+        rows = await self.pool.fetch(
+            "SELECT hold->>'by' AS by, count(*) AS n FROM incidents i, jsonb_array_elements(i.holds) AS hold"
+            f" WHERE i.holds <> '[]'::jsonb AND {OPEN} AND hold->>'reason' = $1 GROUP BY 1",
+            reason,
+        )
+        return {row["by"]: row["n"] for row in rows}
 
     async def look_again(self, ids: Iterable[str]) -> None:
         """Has the workflows of these incidents look again. Twice is once more than needed, and harmless."""

@@ -25,6 +25,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from app.domain.grouping import Grouped
 from app.domain.incident import Incident
 from app.domain.rules import ACTIONS
 from app.domain.timeline import EventType
@@ -108,6 +109,17 @@ ENRICHMENT_CACHE_HIT_RATE = Gauge(
     "Share of a worker's last 1,000 look-ups whose answer was known, 0 to 1.",
     multiprocess_mode="mostrecent",
 )
+CORRELATION_GROUPS = Counter("incident_manager_correlation_groups_created_total", "Groups of incidents found.")
+CORRELATION_DURATION = Histogram(
+    "incident_manager_correlation_duration_seconds",
+    "What it took to find whom a new incident belongs with.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+CORRELATION_GROUP_SIZE = Histogram(
+    "incident_manager_correlation_group_size",
+    "How large a group was once an incident had come to it.",
+    buckets=(2, 3, 5, 10, 20, 50, 100, 500, 1000, 10000),
+)
 # One process drains the outbox: what it said last is what counts, also after its restart.
 OUTBOX_PENDING = Gauge(
     "incident_manager_outbox_pending", "Accepted, not yet handed to Temporal.", multiprocess_mode="mostrecent"
@@ -187,6 +199,16 @@ def took(channel: str, seconds: float) -> None:
 def routed(action: str) -> None:
     """Counts an action that a routing rule took, or `none` of an incident that no rule matched."""
     ROUTING_DECISIONS.labels(one_of((*ACTIONS, "none"), action)).inc()
+
+
+def correlated(seconds: float, grouped: Grouped | None) -> None:
+    """Counts what became of a new incident that was compared with others."""
+    CORRELATION_DURATION.observe(seconds)
+    if grouped is None:
+        return
+    CORRELATION_GROUPS.inc(grouped.founded)
+    if grouped.founded or grouped.joined:
+        CORRELATION_GROUP_SIZE.observe(grouped.size)
 
 
 def triaged(stage: str, seconds: float, done: bool) -> None:
