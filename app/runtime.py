@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
 
+from activities.classifying import Champion, Classifying
 from activities.correlating import Correlating
 from activities.directory import Directory
 from activities.enriching import Enriching
@@ -20,6 +21,7 @@ from activities.projection import Projection
 from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Life, Triage
+from activities.upkeep import Upkeep
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.channels.rendering import rendered
@@ -46,6 +48,7 @@ from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
 from app.service.lint import Lint
+from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
 from app.service.routing import Routes
@@ -67,6 +70,7 @@ from app.store.holding import HoldingStore
 from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
 from app.store.messages import MessageStore
+from app.store.models import ModelStore
 from app.store.outbox import Outbox
 from app.store.regrouping import RegroupStore
 from app.store.routing import RoutingStore
@@ -93,6 +97,7 @@ class Gateway:
     chatops: Chatops
     lint: Lint
     routes: Routes
+    learning: Learning
     suppressions: Suppressions
     catalogue: Catalogues
     changes: Changes
@@ -153,6 +158,7 @@ def services(
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         incidents=incidents,
         documents=documents,
+        learning=learning(settings, connections, temporal),
         suppressions=Suppressions(documents, IncidentStore(connections), HoldingStore(connections)),
         catalogue=Catalogues(documents),
         changes=Changes(ChangeStore(connections)),
@@ -186,6 +192,7 @@ class Crew:
 
     triage: Triage
     enriching: Enriching
+    upkeep: Upkeep
     directory: Directory
     projection: Projection
     sending: Sending
@@ -226,7 +233,7 @@ def crew(
             documents=documents,
             messages=messages,
             default_policy=escalation.default_policy,
-            classifying=None,
+            classifying=classifying(settings, connections),
             correlating=correlating(settings, connections),
             routing=Routing(documents, RoutingStore(connections), metrics.routed),
             holding=Holding(documents, HoldingStore(connections), flapping(settings)),
@@ -236,10 +243,24 @@ def crew(
             escalation_enabled=escalation.enabled,
         ),
         enriching=enriching,
+        upkeep=Upkeep(ModelStore(connections), metrics.trained),
         directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
     )
+
+
+def learning(settings: Settings, connections: Pool, temporal: Client) -> Learning:
+    said, models = settings.ml, ModelStore(connections)
+    batch = said.training_batch_size if said.auto_train else None
+    return Learning(models, Champion(models), temporal, said.enabled, said.confidence_threshold, batch)
+
+
+def classifying(settings: Settings, connections: Pool) -> Classifying | None:
+    if not settings.ml.enabled:
+        return None
+    models = ModelStore(connections)
+    return Classifying(models, Champion(models), settings.ml.confidence_threshold, metrics.predicted)
 
 
 def correlating(settings: Settings, connections: Pool) -> Correlating | None:

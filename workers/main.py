@@ -14,6 +14,7 @@ from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
 from app.telemetry import metrics
 from workers.roster import workers
+from workers.schedules import ensure
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ async def run(settings: Settings) -> None:
             return
         for worker in workers(client, crew(settings, connections, ways, around)):
             await stack.enter_async_context(worker)
+        await ensure(client)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
         counting = asyncio.create_task(count_waiting(DeliveryStore(connections)))

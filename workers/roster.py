@@ -11,6 +11,7 @@ from app.runtime import Crew
 from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow
+from workflows.upkeep import RetrainWorkflow
 
 GRACE = timedelta(seconds=15)
 """What is under way may end before the worker does (a page takes 12 s at most)."""
@@ -47,7 +48,16 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
         max_concurrent_activities=ENRICHED_AT_ONCE,
         graceful_shutdown_timeout=GRACE,
     )
-    return [incidents, enriching, *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items())]
+    upkeep = Worker(
+        client,
+        task_queue=names.UPKEEP,
+        workflows=[RetrainWorkflow],
+        activities=[crew.upkeep.train],
+        workflow_runner=runner(),
+        max_concurrent_activities=1,
+        graceful_shutdown_timeout=GRACE,
+    )
+    return [incidents, enriching, upkeep, *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items())]
 
 
 ENRICHED_AT_ONCE = 20

@@ -9,6 +9,10 @@ NOTIFY = "notify"
 NOTIFY_URGENT = "notify-urgent"
 """P0 and P1 have slots that nothing less urgent can hold."""
 
+UPKEEP = "upkeep"
+RETRAIN = "retrain"
+RETRAIN_DAILY = "retrain-daily"
+
 SEVERITY = SearchAttributeKey.for_keyword("IncidentSeverity")
 STATUS = SearchAttributeKey.for_keyword("IncidentStatus")
 SERVICE = SearchAttributeKey.for_keyword("IncidentService")

@@ -23,6 +23,11 @@ ENRICH_GIVE_UP = timedelta(seconds=60)
 ENRICH_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3)
 """Of no use to the first page any more, but to whoever reads the incident later."""
 
+TRAINING_TIMEOUT = timedelta(minutes=30)
+TRAINING_HEARTBEAT = timedelta(seconds=30)
+TRAINING_RETRY = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_attempts=3)
+"""What fails three times fails for a reason; tomorrow it is tried again."""
+
 SEND_TIMEOUT = timedelta(seconds=20)
 """Longer than any channel's own deadline (10 s)."""
 

@@ -31,6 +31,7 @@ from app.api.rest import (
     incidents,
     ingest,
     lint,
+    ml,
     notifications,
     oncall,
     routing,
@@ -59,6 +60,7 @@ ROUTERS = (
     notifications.router,
     chatops.router,
     lint.router,
+    ml.router,
     templates.router,
     health.router,
 )

@@ -45,29 +45,9 @@ TEMPLATED = 0.4
 ALIKE_FROM = 0.3
 """Texts with less in common than this have nothing in common."""
 COMMONPLACE = frozenset(
-    [
-        "severity",
-        "priority",
-        "env",
-        "environment",
-        "region",
-        "zone",
-        "cluster",
-        "team",
-        "owner",
-        "namespace",
-        "job",
-        "prometheus",
-        "monitor",
-        "receiver",
-        "replica",
-        "tenant",
-        "account",
-        "stage",
-        "tier",
-        "alertname",
-    ]
-)
+    ("severity", "priority", "env", "environment", "region", "zone", "cluster", "team", "owner", "namespace", "job",
+     "prometheus", "monitor", "receiver", "replica", "tenant", "account", "stage", "tier", "alertname")
+)  # fmt: skip
 """Tags that many unrelated incidents share."""
 COMMONPLACE_WEIGHT = 0.2
 PROVIDER_TAGS = {
@@ -82,28 +62,9 @@ ONE_OF_TWO = 0.8
 """Of what the same provider and the same model say together, either says this alone."""
 WORD = re.compile(r"[^\W\d_]{2,}|\d+")
 STOPWORDS = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "with",
-        "from",
-        "has",
-        "have",
-        "was",
-        "were",
-        "are",
-        "not",
-        "due",
-        "its",
-        "this",
-        "that",
-        "into",
-        "over",
-        "after",
-        "when",
-    ]
-)
+    ("an", "and", "are", "as", "at", "be", "by", "due", "for", "from", "has", "have", "in", "into", "is", "it", "its",
+     "no", "not", "of", "on", "or", "over", "that", "the", "this", "to", "was", "were", "when", "with")
+)  # fmt: skip
 
 Topology = Mapping[str, frozenset[str]]
 """Service → its neighbours: what it depends on, and what depends on it."""

@@ -97,7 +97,7 @@ UPDATE incident_groups g SET
          ORDER BY i.severity, i.created_at, i.id LIMIT 1),
         (SELECT i.id FROM incident_members m JOIN incidents i ON i.id = m.incident_id
          WHERE m.group_id = g.id ORDER BY i.id <> g.lead_id, i.severity, i.created_at, i.id LIMIT 1)),
-    updated_at = greatest(g.updated_at, $2)
+    updated_at = greatest(g.updated_at, $2, (SELECT max(created_at) FROM incidents WHERE id = ANY($3::uuid[])))
 WHERE g.id = $1 RETURNING lead_id, size
 """
 MOVE = "UPDATE incident_members SET group_id = $1 WHERE group_id = ANY($2::uuid[]) RETURNING incident_id"
@@ -218,7 +218,7 @@ async def settle(
     connection: Connection, group_id: UUID, lead: UUID | None, touched: Collection[UUID], at: datetime
 ) -> tuple[UUID, int]:
     """A group's lead and size after a change `at` a moment. Everybody whose lead isn't `lead` any more looks again."""
-    [row] = await connection.fetch(SETTLE, group_id, at)
+    [row] = await connection.fetch(SETTLE, group_id, at, list(touched))
     again = set(touched)
     if lead is not None and row["lead_id"] != lead:
         members = await connection.fetch("SELECT incident_id FROM incident_members WHERE group_id = $1", group_id)

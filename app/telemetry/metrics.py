@@ -84,6 +84,21 @@ PROCESSING = Histogram(
     "From the receipt of an alert until it was durable.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+ML_PREDICTIONS = Counter(
+    "incident_manager_ml_predictions_total", "New incidents, by whether the model was followed.", ("outcome",)
+)
+ML_CONFIDENCE = Histogram(
+    "incident_manager_ml_prediction_confidence",
+    "How sure the model was of the severity, 0 to 1.",
+    buckets=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1),
+)
+ML_ACCURACY = Gauge(
+    "incident_manager_ml_model_accuracy", "Of the model trained last, on labels held out.",
+    multiprocess_mode="mostrecent",
+)  # fmt: skip
+ML_TRAINING = Histogram(
+    "incident_manager_ml_training_duration_seconds", "What a training took.", buckets=(1, 2.5, 5, 10, 30, 60, 300, 1800)
+)
 TRIAGE_DURATION = Histogram(
     "incident_manager_triage_duration_seconds",
     "What one stage of a new incident's triage took, or of looking at it again.",
@@ -145,6 +160,8 @@ for _severity in Severity:
     INCIDENTS_RESOLVED.labels(_severity)
 for _action in (*ACTIONS, "none"):
     ROUTING_DECISIONS.labels(_action)
+for _outcome in ("followed", "abstained", "no_model"):
+    ML_PREDICTIONS.labels(_outcome)
 for _stage in STAGES:
     TRIAGE_SKIPPED.labels(_stage)
 for _channel in ChannelName:
@@ -209,6 +226,20 @@ def correlated(seconds: float, grouped: Grouped | None) -> None:
     CORRELATION_GROUPS.inc(grouped.founded)
     if grouped.founded or grouped.joined:
         CORRELATION_GROUP_SIZE.observe(grouped.size)
+
+
+def predicted(outcome: str, confidence: float | None) -> None:
+    """Counts what a model said of a new incident."""
+    ML_PREDICTIONS.labels(outcome).inc()
+    if confidence is not None:
+        ML_CONFIDENCE.observe(confidence)
+
+
+def trained(seconds: float, accuracy: float | None) -> None:
+    """Counts a training, and says how good its model is."""
+    ML_TRAINING.observe(seconds)
+    if accuracy is not None:
+        ML_ACCURACY.set(accuracy)
 
 
 def triaged(stage: str, seconds: float, done: bool) -> None:

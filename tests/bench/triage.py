@@ -26,7 +26,7 @@ UNCACHED_MS, CACHED_MS = 150, 5
 WORDS = (
     "latency errors timeout tokens budget queue cache decoder gateway provider embeddings retrieval index shard "
     "prompt guardrail drift quality certificate disk memory pod node deploy rollout quota region replica stream"
-).split()
+).split()  # noqa: SIM905
 SERVICES = [f"service-{n}" for n in range(200)]
 
 

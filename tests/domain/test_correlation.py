@@ -192,7 +192,7 @@ def test_a_group_is_stable_after_an_hour_and_over_with_its_members() -> None:
     assert now(0, said=GroupStatus.RESOLVED) is GroupStatus.RESOLVED
 
 
-def test_no_word_is_lost_on_numbers_and_none_is_made_of_nothing() -> None:
+def test_words_are_what_says_something_and_numbers() -> None:
     assert Symptom.of({
         "id": str(UUID(int=1)), "at": NOON, "title": "The shard 17 is DOWN", "description": "", "source": "a",
         "type": "Unknown", "environment": None, "services": (), "tags": {},
