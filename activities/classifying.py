@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from activities.upkeep import FIRST, trained
+from activities.upkeep import trained
 from app.domain.record import Record
-from app.domain.severity import Said, Standing, standing
+from app.domain.severity import FIRST_MODEL, Said, Standing, standing
 from app.domain.vocabulary import Category, IncidentType, Severity
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Champion:
     async def _load(self, version: int | None) -> None:
         try:
             if version is None:
-                version = (await trained(self.store, FIRST)).version
+                version = (await trained(self.store, FIRST_MODEL)).version
             artifact = await self.store.artifact(version)
             self.loaded = version, await asyncio.to_thread(_read, artifact)
         except Exception:
@@ -96,11 +96,14 @@ class Classifying:
         Raises: NotFound.
         """
         row = await self.store.incident(incident_id)
+        if row["said"] is not None:
+            return before(row["said"])
         reported = Severity(row["reported_severity"])
         found = await self.champion.get()
         prediction = found[1].predict([example(row["example"])])[0] if found else None
         stands = judged(reported, prediction, found[1] if found else None, self.threshold)
-        await self._keep(incident_id, reported, prediction, stands, found[0] if found else None, at)
+        if not await self._keep(incident_id, reported, prediction, stands, found[0] if found else None, at):
+            return await self.classify(incident_id, at)
         outcome = "no_model" if prediction is None else "followed" if stands.applied else "abstained"
         self.observe(outcome, prediction.confidence if prediction else None)
         return Classified(
@@ -122,7 +125,7 @@ class Classifying:
     async def _keep(
         self, incident_id: str, reported: Severity, said: Prediction | None, stands: Standing, version: int | None,
         at: datetime,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         category, kind = (said.category, said.incident_type) if said else (None, None)
         predicted = stands.severity if stands.applied else said.severity if said else None
         columns = (
@@ -131,7 +134,12 @@ class Classifying:
             said.incident_class if said else None, kind, category, version, stands.reason,
             list(said.reasons) if said else [], at,
         )  # fmt: skip
-        await self.store.keep(incident_id, columns, category, kind)
+        return await self.store.keep(incident_id, columns, category, kind)
+
+
+def before(said: dict[str, object]) -> Classified:
+    """What was kept of an incident."""
+    return Classified.model_validate(said | {"severity": said["predicted"] if said["applied"] else said["reported"]})
 
 
 def example(said: dict[str, object]) -> Example:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from temporalio import activity
 
 from app.domain.record import Record
+from app.domain.severity import FIRST_MODEL
 
 if TYPE_CHECKING:
     from app.ml.features import Labelled
     from app.ml.process import Learned, Lesson
     from app.store.models import ModelStore
 
-FIRST = "bootstrap"
-"""The request of the model that knows the incident classes before anybody has taught it anything."""
 BEAT_SECS = 5.0
+ONE_CORE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Train(Record):
@@ -61,6 +62,8 @@ class Upkeep:
         beating = asyncio.create_task(_beat())
         began = asyncio.get_running_loop().time()
         try:
+            if await self.models.champion() is None:
+                await trained(self.models, FIRST_MODEL)
             return await trained(
                 self.models, ask.request,
                 lambda accuracy: self.took(asyncio.get_running_loop().time() - began, accuracy),
@@ -70,11 +73,13 @@ class Upkeep:
 
 
 async def trained(models: ModelStore, request: str, told: Callable[[float | None], None] | None = None) -> Trained:
-    """A model made of every label there is, and stored; it counts from now on if it is better, or the first.
+    """A model made of every label there is, and stored; it counts from now on if it is better.
+
+    The first counts as well: it knows classes only, and nobody's severities.
 
     Raises: Untrained.
     """
-    champion = await models.champion()
+    champion, at = await models.champion(), datetime.now(UTC)
     lesson = await _lesson(models, champion)
     learned = await _in_a_process(lesson)
     metrics = learned.metrics.model_dump() if learned.metrics else {}
@@ -83,7 +88,7 @@ async def trained(models: ModelStore, request: str, told: Callable[[float | None
     reason = learned.reason if champion is not None else f"the first; {learned.reason}"
     made = await models.add(
         request, base64.b64decode(learned.artifact), metrics, verdict=reason, labels=learned.team_labels,
-        promoted=learned.promoted or champion is None, at=datetime.now(UTC),
+        promoted=learned.promoted or champion is None, beaten=champion, at=at,
     )  # fmt: skip
     return Trained(version=made.version, promoted=made.status == "champion", verdict=made.verdict)
 
@@ -94,12 +99,15 @@ async def _lesson(models: ModelStore, champion: int | None) -> Lesson:
     from app.ml.process import Lesson
 
     def labelled(row: Mapping[str, Any], origin: Origin) -> Labelled:
-        example = Example.model_validate(row["example"])
-        return Labelled(example=example, severity=row["severity"], origin=origin, key=title_key(example.title))
+        example, path = Example.model_validate(row["example"]), row["example"].get("path")
+        key = title_key(example.title) or path or ""
+        return Labelled(example=example, severity=row["severity"], origin=origin, key=key, path=path)
 
+    if champion is None:
+        return Lesson(labelled=bootstrap())
     team = [labelled(row, Origin.TEAM) for row in await models.team()]
     rules = [labelled(row, Origin.RULES) for row in await models.rules()]
-    artifact = base64.b64encode(await models.artifact(champion)).decode() if champion is not None else None
+    artifact = base64.b64encode(await models.artifact(champion)).decode()
     return Lesson(labelled=(*team, *rules, *bootstrap()), champion=artifact)
 
 
@@ -109,6 +117,7 @@ async def _in_a_process(lesson: Lesson) -> Learned:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app.ml.process",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | ONE_CORE,
     )  # fmt: skip
     try:
         answer, complaint = await process.communicate(lesson.model_dump_json().encode())

@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 from collections.abc import Coroutine, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from app.client import Client, Failed, assumption, card, diagnosis, plain, table, timeline
+from app.client import Client, Failed, assumption, card, diagnosis, lessons, plain, table, timeline
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -48,7 +49,7 @@ def defaults(
     api_key: Annotated[str, typer.Option("--api-key", envvar="LLM_IM_API_KEY")] = "",
 ) -> None:
     given = {"endpoint": endpoint, "api_key": api_key}
-    commands = ("alert", "list", "get", "ack", "resolve", "simulate", "doctor", "health")
+    commands = ("alert", "list", "get", "ack", "resolve", "simulate", "train", "doctor", "health")
     context.default_map = dict.fromkeys(commands, given)
 
 
@@ -237,6 +238,29 @@ def simulate(
         }  # fmt: skip
         told = Client(endpoint, api_key).post("api", "v1", "escalation-policies", policy, "simulate", body=body)
         _print(told, as_json, timeline(told))
+
+
+@app.command()
+def train(
+    directory: Annotated[Path, typer.Option("--from", metavar="DIR", help="Where the rule files are.")],
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Teach the model from rule files that you trust (Prometheus, Sigma): their severities; then train."""
+    with _refusals():
+        if not directory.is_dir():
+            raise Failed(f"{directory} is no directory")
+        from app.ml.rules import read_rules
+
+        rules = read_rules(directory)
+        for skipped in rules.skipped:
+            print(plain(f"not read: {skipped.path}: {skipped.reason}"), file=sys.stderr)
+        if not rules.labelled:
+            raise Failed(f"{directory} holds no rule with a severity")
+        client = Client(endpoint, api_key)
+        taken = [client.post("api", "v1", "ml", "labels", body={"labels": some}) for some in lessons(rules.labelled)]
+        count = sum(answer["labels"] for answer in taken)
+        told = {"labels": count, "not_read": len(rules.skipped), **client.post("api", "v1", "ml", "retrain", body={})}
+        _print(told, as_json, f"{count} rules taught; training {told['run_id']} makes a model of them")
 
 
 @app.command()

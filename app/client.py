@@ -1,12 +1,17 @@
 """The command line's side of the REST API: one request, its answer, and both as text for people."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
+if TYPE_CHECKING:
+    from app.ml.features import Labelled
+
 TIMEOUT = 35  # seconds: a little more than the gateway takes at most
+BATCH_BYTES, BATCH = 500_000, 1000
+READ, LABELS_READ, LABEL_READ = 500, 32, 200  # more than a model reads of a text, of labels, of a label
 
 
 class Failed(Exception):
@@ -142,3 +147,33 @@ def diagnosis(linted: dict[str, Any]) -> str:
         for one in linted["findings"]
     ]
     return "\n".join([*lines, f"{linted['errors']} errors, {linted['warnings']} warnings"])
+
+
+def lessons(rules: "Iterable[Labelled]") -> Iterator[list[dict[str, object]]]:
+    """Rules as the server takes them, cut to what a model reads of them, in batches that it lets in."""
+    batch, size = [], 0
+    for rule in rules:
+        lesson = _lesson(rule)
+        length = len(json.dumps(lesson))
+        if batch and (size + length > BATCH_BYTES or len(batch) == BATCH):
+            yield batch
+            batch, size = [], 0
+        batch.append(lesson)
+        size += length
+    if batch:
+        yield batch
+
+
+def _lesson(rule: "Labelled") -> dict[str, object]:
+    from app.domain.decode import printable
+
+    said = rule.example
+    texts = {"title": said.title, "description": said.description, "source": said.source, "expr": said.expr}
+    return {name: printable(text)[:READ] for name, text in texts.items()} | {
+        "service": [printable(name)[:LABEL_READ] for name in said.service if name],
+        "labels": {
+            printable(name)[:LABEL_READ]: printable(said.labels[name])[:LABEL_READ]
+            for name in sorted(said.labels)[:LABELS_READ] if name
+        },
+        "path": printable(rule.path or "")[:READ], "severity": rule.severity,
+    }  # fmt: skip

@@ -198,7 +198,7 @@ class Enrichment(Section):
 class MachineLearning(Section):
     enabled: bool = Field(True, description="Predict severity from the team's own labels.")
     confidence_threshold: Share = Field(0.7, description="Below it the reporter's severity stands.")
-    model_path: Path = Field(Path("./models"), description="Where trained models are kept.")
+    model_path: Path = Field(Path("./models"), description="No effect: models are kept in PostgreSQL.")
     auto_train: bool = Field(True, description="Train when enough new labels are there.")
     training_batch_size: Count = Field(100, description="New labels that start a training.")
 
@@ -359,9 +359,9 @@ class Settings(Section):
     deduplication: Deduplication = Field(Deduplication(), description="When two alerts are one incident.")
     escalation: Escalation = Field(Escalation(), description="Who is paged next, and when.")
     flapping: Flapping = Field(Flapping(), description="Incidents that come and go.")
-    enrichment: Enrichment = Field(Enrichment(), description="No effect yet.")
-    ml: MachineLearning = Field(MachineLearning(), description="No effect yet.")
-    correlation: Correlation = Field(Correlation(), description="No effect yet.")
+    enrichment: Enrichment = Field(Enrichment(), description="What is looked up around an incident.")
+    ml: MachineLearning = Field(MachineLearning(), description="Severities and classes, predicted.")
+    correlation: Correlation = Field(Correlation(), description="Which incidents belong together.")
     notifications: Notifications = Field(Notifications(), description="How people are reached.")
     net: Net = Field(Net(), description="What outbound requests may reach.")
     observability: Observability = Field(Observability(), description="Logs and metrics.")
@@ -377,6 +377,5 @@ class Settings(Section):
 
     def unused(self) -> list[str]:
         """What was set but has no effect yet, as dotted keys."""
-        told: list[str] = sorted(self.model_fields_set & {"enrichment", "ml", "correlation", "redis"})
-        told += sorted(f"server.{name}" for name in self.server.model_fields_set & {"grpc_host", "grpc_port"})
-        return told
+        told = ["ml.model_path"] if "model_path" in self.ml.model_fields_set else []
+        return told + sorted(f"server.{name}" for name in self.server.model_fields_set & {"grpc_host", "grpc_port"})

@@ -38,7 +38,7 @@ async def run(settings: Settings) -> None:
             return
         for worker in workers(client, crew(settings, connections, ways, around)):
             await stack.enter_async_context(worker)
-        await ensure(client)
+        await ensure(client, settings.ml)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
         counting = asyncio.create_task(count_waiting(DeliveryStore(connections)))

@@ -3,6 +3,8 @@
 from app.domain.record import Record
 from app.domain.vocabulary import Severity
 
+FIRST_MODEL = "bootstrap"
+"""The request of the model that knows the incident classes before anybody has taught it anything."""
 LABELS_NEEDED = 100
 """Severity is an organisation's policy: from fewer of the team's own labels nobody learns it."""
 FLOORS = {

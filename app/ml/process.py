@@ -1,6 +1,7 @@
 """Training in a process of its own: `python -m app.ml.process`, one JSON object in, one out."""
 
 import base64
+import os
 import sys
 from datetime import UTC, datetime
 
@@ -42,5 +43,6 @@ def learn(lesson: Lesson) -> Learned:
 
 
 if __name__ == "__main__":
+    os.nice(10)
     asked = Lesson.model_validate(orjson.loads(sys.stdin.buffer.read()))
     sys.stdout.buffer.write(learn(asked).model_dump_json().encode())

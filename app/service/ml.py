@@ -20,7 +20,7 @@ from app.domain.requests import Text, Title
 from app.domain.severity import LABELS_NEEDED
 from app.domain.vocabulary import Category, Environment, IncidentType, Severity
 from app.ml.features import Example, Prediction
-from app.store.database import answering
+from app.store.database import AWAY, answering
 from app.store.models import ModelStore, ModelView, NewLabel
 from workflows import names, options
 from workflows.upkeep import RetrainWorkflow
@@ -39,7 +39,7 @@ class Feedback(Record):
 
 
 class Kept(Record):
-    """The label that feedback became, and how many labels no model has learned from yet. `training`: one was started."""
+    """The label that feedback became, and how many labels no model has learned from yet. `training`: one began."""
 
     incident_id: str
     severity: Severity
@@ -100,6 +100,7 @@ class GivenLabel(Record):
     service: tuple[str, ...] = Field(default=(), max_length=100)
     labels: Labels = {}
     expr: str = Field(default="", max_length=TEXT_MAX)
+    path: str = Field(default="", max_length=1024)
     severity: Severity
 
 
@@ -156,14 +157,14 @@ class Learning:
         return Kept(incident_id=incident_id, severity=said.severity, by=who.name, unlearned=unlearned, training=started)
 
     async def learn(self, who: Principal, given: GivenLabels) -> int:
-        """Keeps labels of rule files; how many. The same rule again replaces its label. Raises: Forbidden, Unavailable."""
+        """Keeps labels of rule files; how many. The same rule again is one. Raises: Forbidden, Unavailable."""
         who.may(Scope.ADMINISTER)
         labels = []
         for one in given.labels:
             example = Example.model_validate(one.model_dump(exclude={"severity"}))
             said = f"{example.title}\n{example.description}\n{example.source}\n{example.expr}"
             key = f"rules/{hashlib.sha256(said.encode()).hexdigest()}"
-            labels.append(NewLabel(key, None, example.model_dump(mode="json"), one.severity, None))
+            labels.append(NewLabel(key, None, example.model_dump(mode="json") | {"path": one.path}, one.severity, None))
         async with answering():
             await self.store.label(labels, origin="rules", by=who.name, at=datetime.now(UTC))
         return len(labels)
@@ -171,7 +172,10 @@ class Learning:
     async def predict(self, who: Principal, question: Question) -> FullAnswer:
         """What the champion says of an incident, and what would stand. Raises: Forbidden, Unavailable."""
         who.may(Scope.READ)
-        found = await self.champion.get(PREDICTS_WITHIN_SECS)
+        try:
+            found = await self.champion.get(PREDICTS_WITHIN_SECS)
+        except AWAY as away:
+            raise Unavailable("database", "PostgreSQL does not answer. Try again in a moment.") from away
         if found is None:
             raise Unavailable("ml", "There is no model yet: one is being made. Try again in a moment.", retry_after=5)
         version, model = found

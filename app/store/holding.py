@@ -26,7 +26,7 @@ OPEN = "i.status NOT IN ('RESOLVED', 'CLOSED')"
 LEAD = """
 SELECT l.id, l.severity, l.status NOT IN ('RESOLVED', 'CLOSED') AS open, l.holds
 FROM incident_members m JOIN incident_groups g ON g.id = m.group_id JOIN incidents l ON l.id = g.lead_id
-WHERE m.incident_id = $1 AND l.id <> $1
+WHERE m.incident_id = $1 AND l.id <> $1 AND g.status <> 'resolved'
 """
 LOOK_AGAIN = """
 INSERT INTO outbox (rank, incident_id)

@@ -25,7 +25,7 @@ acknowledged_at, acknowledged_by, resolved_at, resolved_by, closed_at, last_seen
 runbook_url, resolution, holds, routing,
 (SELECT m.group_id::text FROM incident_members m WHERE m.incident_id = incidents.id) AS correlation_group,
 (SELECT g.lead_id::text FROM incident_members m JOIN incident_groups g ON g.id = m.group_id
- WHERE m.incident_id = incidents.id AND g.lead_id <> incidents.id) AS parent_incident,
+ WHERE m.incident_id = incidents.id AND g.lead_id <> incidents.id AND g.status <> 'resolved') AS parent_incident,
 (SELECT to_jsonb(c) || jsonb_build_object('severity', predicted, 'reported_severity', reported)
  FROM classifications c WHERE c.incident_id = incidents.id) AS classification
 """

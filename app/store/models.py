@@ -10,8 +10,14 @@ import asyncpg
 
 from app.domain.errors import Conflict, NotFound
 from app.domain.record import Record
+from app.domain.severity import FIRST_MODEL
 from app.store.database import Pool
 from app.store.incidents import as_uuid
+
+LOOKED_BACK = 50_000
+"""So many of the newest incidents are asked whether somebody has resolved them."""
+KEPT = 20
+"""Versions that are kept beside the champion and those that are pinned (2 MB each)."""
 
 LABEL = """
 INSERT INTO labels (key, origin, incident_id, example, severity, incident_type, by, at)
@@ -20,18 +26,26 @@ FROM unnest($1::text[], $5::uuid[], $6::jsonb[], $7::text[], $8::text[])
     AS u(key, incident_id, example, severity, incident_type)
 ON CONFLICT (key) DO UPDATE SET example = excluded.example, severity = excluded.severity,
     incident_type = excluded.incident_type, by = excluded.by, at = excluded.at
+WHERE (labels.example, labels.severity, labels.incident_type)
+    IS DISTINCT FROM (excluded.example, excluded.severity, excluded.incident_type)
 """
 EXAMPLE = """jsonb_build_object('title', i.title, 'description', left(i.description, 4000), 'source', i.source,
     'service', to_jsonb(i.affected_services), 'environment', i.environment, 'labels', i.tags, 'at', i.created_at)"""
-# What somebody resolved with a severity they let stand; a correction of theirs goes before it.
+# What somebody resolved with a severity they let stand; a correction of theirs goes before it. A severity that a model
+# gave and nobody touched is not theirs: it would be taught what it says.
 TEAM = f"""
-SELECT l.example, l.severity, l.incident_type, l.at FROM labels l WHERE l.origin = 'feedback'
+(SELECT DISTINCT ON (l.incident_id) l.example, l.severity, l.incident_type, l.at FROM labels l
+WHERE l.origin = 'feedback' ORDER BY l.incident_id, l.at DESC)
 UNION ALL
-SELECT {EXAMPLE}, i.severity, NULL, i.resolved_at FROM incidents i
+SELECT {EXAMPLE}, i.severity, NULL, i.resolved_at
+FROM (SELECT * FROM incidents ORDER BY created_at DESC, id DESC LIMIT {LOOKED_BACK}) i
 WHERE i.status IN ('RESOLVED', 'CLOSED') AND i.resolved_at IS NOT NULL
     AND NOT EXISTS (SELECT FROM labels l WHERE l.incident_id = i.id AND l.origin = 'feedback')
     AND EXISTS (SELECT FROM timeline t WHERE t.incident_id = i.id AND t.type = 'resolved' AND t.actor_type = 'user'
                 AND t.at = i.resolved_at)
+    AND NOT EXISTS (SELECT FROM classifications c WHERE c.incident_id = i.id AND c.applied AND c.predicted = i.severity
+                    AND NOT EXISTS (SELECT FROM timeline t WHERE t.incident_id = i.id AND t.type = 'severity_changed'
+                                    AND t.actor_type = 'user'))
 """
 CLASSIFIED = """
 INSERT INTO classifications (incident_id, reported, predicted, applied, confidence, probabilities, incident_class,
@@ -43,6 +57,10 @@ UPDATE incidents SET
     category = CASE WHEN category = 'other' THEN coalesce($2, category) ELSE category END,
     incident_type = CASE WHEN incident_type = 'Unknown' THEN coalesce($3, incident_type) ELSE incident_type END
 WHERE id = $1 AND (category = 'other' OR incident_type = 'Unknown')
+"""
+PRUNE = """
+DELETE FROM models WHERE status = 'retired' AND NOT pinned AND version NOT IN (
+    SELECT version FROM models ORDER BY greatest(created_at, promoted_at) DESC LIMIT $1)
 """
 SHOWN = "version, status, pinned, metrics, verdict, labels, created_at, promoted_at, octet_length(artifact) AS bytes"
 
@@ -108,13 +126,16 @@ class ModelStore:
         """How many labels there are that no model has learned from yet."""
         return await self.pool.fetchval(  # type: ignore[no-any-return]
             f"SELECT count(*) FROM (SELECT at FROM ({TEAM}) AS given UNION ALL SELECT at FROM labels"
-            " WHERE origin = 'rules') AS every WHERE at > coalesce((SELECT max(created_at) FROM models), '-infinity')"
+            " WHERE origin = 'rules') AS every WHERE at >"
+            " coalesce((SELECT max(created_at) FROM models WHERE request <> $1), '-infinity')",
+            FIRST_MODEL,
         )
 
     async def incident(self, incident_id: str) -> asyncpg.Record:
-        """An incident as a model sees it, as reported, and what the reporter left open. Raises: NotFound."""
+        """An incident as a model sees it, as reported, and what one has said of it already. Raises: NotFound."""
         found = await self.pool.fetchrow(
-            f"SELECT {EXAMPLE} AS example, reported_severity, category, incident_type FROM incidents i WHERE id = $1",
+            f"SELECT {EXAMPLE} AS example, reported_severity, (SELECT to_jsonb(c) FROM classifications c"
+            " WHERE c.incident_id = i.id) AS said FROM incidents i WHERE id = $1",
             as_uuid(incident_id),
         )
         if found is None:
@@ -125,11 +146,13 @@ class ModelStore:
         """What was said of an incident when it was new."""
         return await self.pool.fetchrow("SELECT * FROM classifications WHERE incident_id = $1", UUID(incident_id))
 
-    async def keep(self, incident_id: str, said: Sequence[object], category: str | None, kind: str | None) -> None:
-        """Keeps what a model said, once, and fills in what the reporter left open. Twice is once."""
+    async def keep(self, incident_id: str, said: Sequence[object], category: str | None, kind: str | None) -> bool:
+        """Keeps what a model said, and fills in what the reporter left open. False: something was said before."""
         async with self.pool.transaction() as connection:
-            await connection.execute(CLASSIFIED, UUID(incident_id), *said)
-            await connection.execute(LEARNED, UUID(incident_id), category, kind)
+            first: bool = await connection.execute(CLASSIFIED, UUID(incident_id), *said) == "INSERT 0 1"
+            if first:
+                await connection.execute(LEARNED, UUID(incident_id), category, kind)
+        return first
 
     async def champion(self) -> int | None:
         """The version of the model that counts."""
@@ -144,27 +167,30 @@ class ModelStore:
 
     async def add(
         self, request: str, artifact: bytes, metrics: Mapping[str, float], *, verdict: str, labels: int,
-        promoted: bool, at: datetime,
+        promoted: bool, beaten: int | None, at: datetime,
     ) -> ModelView:  # fmt: skip
-        """A model that was trained; the champion from now on if it was promoted and no pin keeps the other.
+        """A model that was trained; the champion from now on if it was promoted.
 
-        Twice (by its request) is once.
+        Not if the champion is pinned, or isn't the one any more that was beaten. Twice (by its request) is once.
         """
         async with self.pool.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('models'))")
             row = await connection.fetchrow(f"SELECT {SHOWN} FROM models WHERE request = $1", request)
             if row is None:
-                pinned = await connection.fetchval("SELECT pinned FROM models WHERE status = 'champion'")
-                wins = promoted and not pinned
-                if wins:
-                    await connection.execute("UPDATE models SET status = 'retired' WHERE status = 'champion'")
-                verdict = f"{verdict}; the champion is pinned" if promoted and pinned else verdict
+                held = await connection.fetchrow("SELECT version, pinned FROM models WHERE status = 'champion'")
+                but = "" if not promoted else _but(held, beaten)
+                wins = promoted and not but
+                await connection.execute(
+                    "UPDATE models SET status = 'retired' WHERE status = 'challenger' OR ($1 AND status = 'champion')",
+                    wins,
+                )
                 row = await connection.fetchrow(
                     "INSERT INTO models (status, artifact, metrics, verdict, labels, request, created_at, promoted_at)"
                     f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {SHOWN}",
-                    "champion" if wins else "challenger", artifact, dict(metrics), verdict, labels, request, at,
+                    "champion" if wins else "challenger", artifact, dict(metrics), verdict + but, labels, request, at,
                     at if wins else None,
                 )  # fmt: skip
+                await connection.execute(PRUNE, KEPT)
         return _view(row)
 
     async def all(self) -> list[ModelView]:
@@ -206,6 +232,15 @@ class ModelStore:
         ):
             await self.artifact(version)
             raise Conflict(f"The model {version} is the champion: roll back to another first.", {"version": version})
+
+
+def _but(champion: asyncpg.Record | None, beaten: int | None) -> str:
+    """Why a model that was good enough does not count nevertheless."""
+    if champion is not None and champion["pinned"]:
+        return "; the champion is pinned"
+    if (champion["version"] if champion is not None else None) != beaten:
+        return "; another became champion meanwhile"
+    return ""
 
 
 def _view(row: asyncpg.Record | None) -> ModelView:

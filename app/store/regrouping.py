@@ -13,7 +13,7 @@ from app.domain.errors import Conflict, Invalid, NotFound
 from app.domain.vocabulary import Status
 from app.store.correlations import group_uuid
 from app.store.database import Connection, Pool
-from app.store.grouping import FOUND, LOOK_AGAIN, absorb, changing, enter, settle
+from app.store.grouping import FOUND, LOOK_AGAIN, NOBODY, absorb, changing, enter, settle
 from app.store.incidents import as_uuid
 
 SMALLEST = 2
@@ -59,7 +59,7 @@ class RegroupStore:
             coming = [row for row in rows if row["group_id"] != id_]
             before = await connection.fetchrow(GROUP, id_)
             if before is None:
-                await connection.execute(FOUND, id_, coming[0]["id"], True, reason, at, by, at)
+                await connection.execute(FOUND, id_, NOBODY, True, reason, at, by, at)
             elif not coming:
                 return str(id_)
             said = _said(1, f"grouped by {by}: {reason}" if reason else f"grouped by {by}")
@@ -104,7 +104,7 @@ class RegroupStore:
             if not together:
                 return None
             new = UUID(str(uuid7()))
-            await connection.execute(FOUND, new, leaving[0], True, reason, at, by, at)
+            await connection.execute(FOUND, new, NOBODY, True, reason, at, by, at)
             joined = _said(1, f"split off together by {by}")
             await enter(connection, new, [(one, False, joined) for one in leaving], at)
             await settle(connection, new, None, (), at)

@@ -84,7 +84,7 @@ def test_the_seeds_config_file_is_taken_as_it_is(tmp_path: Path) -> None:
     settings = load(written(tmp_path, SEEDS_CONFIG))
     assert settings.deduplication.window_secs == 900
     assert not settings.embedded_database
-    assert settings.unused() == ["correlation", "enrichment", "ml"]
+    assert settings.unused() == ["ml.model_path"]
     assert settings.notifications.webhook_of("slack") is not None
     assert settings.notifications.integration_key is not None
 
@@ -100,9 +100,7 @@ def test_the_seeds_variables_are_taken_as_they_are() -> None:
     assert (settings.server.host, settings.server.api_port) == ("0.0.0.0", 3000)
     assert not settings.server.loopback
     assert settings.observability.log_level == "debug"
-    assert settings.unused() == [
-        "correlation", "enrichment", "ml", "redis", "server.grpc_host", "server.grpc_port",
-    ]  # fmt: skip
+    assert settings.unused() == ["server.grpc_host", "server.grpc_port"]
 
 
 def test_the_example_file_says_the_defaults(tmp_path: Path) -> None:

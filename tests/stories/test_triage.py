@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ async def world(database_url: str) -> AsyncIterator[World]:
         yield made
 
 
-def unlike() -> dict[str, object]:
+def unlike() -> dict[str, Any]:
     """An alert that is like no other."""
     words = uuid.uuid4().hex
     return {"title": f"{words[:8]} {words[8:16]} {words[16:24]}", "affected_services": (words,)}
@@ -120,7 +121,7 @@ async def test_whoever_is_silenced_may_still_be_escalated_by_hand(world: World) 
 async def related(world: World, **more: object) -> tuple[Story, Story]:
     """Two incidents of one cause, a moment apart."""
     service = f"s-{uuid.uuid4().hex[:8]}"
-    common = {
+    common: dict[str, Any] = {
         "title": f"{service} answers with errors", "affected_services": (service,),
         "labels": {"team": "llm", "cluster": service}, "incident_type": "Availability",
     }  # fmt: skip
@@ -174,7 +175,7 @@ async def test_what_a_bigger_problem_explains_is_inhibited_until_that_is_over(wo
     down, slow = f"down-{cluster}", f"slow-{cluster}"
     inhibition = {"source": from_source(down), "target": from_source(slow), "equal": ["tags.cluster"]}
     await configured(world, "inhibition-rules", **inhibition)
-    labels = {"labels": {"cluster": cluster}}
+    labels: dict[str, Any] = {"labels": {"cluster": cluster}}
     small = await world.opens(
         ["alice"], ["bob"], **unlike() | labels | {"source": slow}, policy=everything_from(slow)
     )  # fmt: skip
