@@ -124,11 +124,13 @@ class Triage:
         if self.classifying is not None:
             said = await stages.run("classify", self.classifying.classify(id_, at))
         row |= _learned(row, said) | {"severity": said.severity if said else heard.severity}
+        route = await stages.run("route", self.routing.route(_subject(row, at), id_, row["created_at"], at))
+        row |= {"severity": route.severity, "tags": row["tags"] | route.labels} if route else {}
+        if row["severity"] is not heard.severity:
+            await self.incidents.read_as(id_, row["severity"])
         grouped = None
         if self.correlating is not None:
             grouped = await stages.run("correlate", self.correlating.correlate(id_, at))
-        route = await stages.run("route", self.routing.route(_subject(row, at), id_, row["created_at"], at))
-        row |= {"severity": route.severity, "tags": row["tags"] | route.labels} if route else {}
         rule_holds = route.holds if route else ()
         standing = await stages.run(
             "suppress", self.holding.holds(_subject(row, at), id_, row["created_at"], rule_holds, at)

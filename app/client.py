@@ -151,7 +151,8 @@ def diagnosis(linted: dict[str, Any]) -> str:
 
 def lessons(rules: "Iterable[Labelled]") -> Iterator[list[dict[str, object]]]:
     """Rules as the server takes them, cut to what a model reads of them, in batches that it lets in."""
-    batch, size = [], 0
+    batch: list[dict[str, object]] = []
+    size = 0
     for rule in rules:
         lesson = _lesson(rule)
         length = len(json.dumps(lesson))

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from temporalio import activity, workflow
 from temporalio.client import Client
 
+from activities.classifying import Classifying
 from app.config import Settings, Temporal
 from app.runtime import channels, crew, database_url, enriching, temporal_client
 from app.store.database import AWAY, pool
@@ -36,15 +37,27 @@ async def run(settings: Settings) -> None:
         client = await connected(settings.temporal, stop)
         if client is None:
             return
-        for worker in workers(client, crew(settings, connections, ways, around)):
+        staff = crew(settings, connections, ways, around)
+        for worker in workers(client, staff):
             await stack.enter_async_context(worker)
         await ensure(client, settings.ml)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
-        counting = asyncio.create_task(count_waiting(DeliveryStore(connections)))
+        beside = [
+            asyncio.create_task(count_waiting(DeliveryStore(connections))),
+            asyncio.create_task(prepare(staff.triage.classifying)),
+        ]
         log.info("working")
         await stop.wait()
-        counting.cancel()
+        for task in beside:
+            task.cancel()
+
+
+async def prepare(classifying: Classifying | None) -> None:
+    """Has the model loaded (the very first is made for it) before an incident asks for it."""
+    if classifying is not None:
+        with suppress(*AWAY):
+            await classifying.champion.get()
 
 
 async def count_waiting(deliveries: DeliveryStore) -> None:

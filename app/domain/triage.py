@@ -64,7 +64,7 @@ def triaged(incident: Incident, triage: Triaged, now: datetime) -> Change:
     """A new incident with what triage made of it, told in the order in which it was done."""
     incident = incident.with_(triaged=True)
     entries: tuple[Entry, ...] = ()
-    for step in (_classified, _grouped, _routed, _skipped, _waiting):
+    for step in (_classified, _routed, _grouped, _skipped, _waiting):
         incident, more = step(incident, triage, now)
         entries += more
     incident, more = stands(incident, triage.standing, now)

@@ -18,7 +18,8 @@ OTHERS_AT_MOST = 1000
 PAGE = 2000
 INCIDENT = """
 SELECT i.id, i.fingerprint, i.severity, i.status, i.source, i.title, i.description, i.category, i.incident_type,
-    i.environment, i.affected_services, i.tags, i.runbook_url, i.alert_count, i.flap_count, i.assigned_team, i.created_at, i.holds,
+    i.environment, i.affected_services, i.tags, i.runbook_url, i.alert_count, i.flap_count, i.assigned_team,
+    i.created_at, i.holds,
     c.incident_class
 FROM incidents i LEFT JOIN classifications c ON c.incident_id = i.id
 """

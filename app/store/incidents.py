@@ -13,7 +13,7 @@ from app.domain.incident import Heard, Incident
 from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
 from app.domain.timeline import Actor, Entry, EventType
-from app.domain.vocabulary import Status
+from app.domain.vocabulary import Severity, Status
 from app.store import search
 from app.store.database import Connection, Pool
 from app.store.history import REMEMBER
@@ -150,6 +150,12 @@ class IncidentStore:
             if written["younger_alert"]:
                 rank = int(written["reported_severity"][1])
                 await connection.execute("INSERT INTO outbox (rank, incident_id) VALUES ($1, $2)", rank, id_)
+
+    async def read_as(self, incident_id: str, severity: Severity) -> None:
+        """What a new incident's severity is, until its workflow has shown itself: others compare themselves with it."""
+        await self.pool.execute(
+            "UPDATE incidents SET severity = $2 WHERE id = $1 AND workflow_state IS NULL", UUID(incident_id), severity
+        )
 
     async def load(self, incident_id: str) -> tuple[Heard, Incident | None, asyncpg.Record]:
         """What ingest knows of an incident, the state its workflow was last in (None before the first), and the row.

@@ -117,7 +117,9 @@ class ModelStore:
 
     async def labels_by_origin(self) -> dict[str, int]:
         """How many labels there are of each origin, those of resolved incidents among them."""
-        rows = await self.pool.fetch("SELECT origin, count(*) AS n FROM labels GROUP BY origin")
+        rows = await self.pool.fetch(
+            "SELECT origin, count(DISTINCT coalesce(incident_id::text, key)) AS n FROM labels GROUP BY origin"
+        )
         found = {row["origin"]: row["n"] for row in rows}
         team: int = await self.pool.fetchval(f"SELECT count(*) FROM ({TEAM}) AS given")
         return {"feedback": 0, "rules": 0} | found | {"resolved": team - found.get("feedback", 0)}

@@ -1,8 +1,10 @@
 """Lives of incidents whose histories every later version of the workflow must be able to replay."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from activities.directory import Redeliver
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
@@ -144,6 +146,44 @@ async def cancelled_by_a_signal(world: World) -> Story:
     return await ends(story)
 
 
+async def silenced_and_let_go(world: World) -> Story:
+    """On a world that triages: classified, looked around at, held from the start, released by time."""
+    source = f"story-silenced-{uuid.uuid4()}"
+    starts = datetime.now(UTC)
+    silence = {
+        "matchers": {"field": "source", "operator": "equals", "value": source}, "starts_at": starts.isoformat(),
+        "ends_at": (starts + timedelta(hours=1)).isoformat(),
+    }  # fmt: skip
+    await world.gateway.documents.put(ME, "silences", source, silence)
+    conditions: dict[str, object] = {"conditions": {"source": [source]}}
+    story = await world.opens(["alice"], ["bob"], policy=conditions, source=source, title=source)
+    assert await story.after(minutes=59) == []
+    assert await story.after(minutes=2) == ["alice"]
+    await story.ask(CommandKind.RESOLVE)
+    return await ends(story)
+
+
+async def hidden_behind_a_lead(world: World) -> Story:
+    """A member of a group whose lead resolves without it; routed, raised and assigned by a rule."""
+    service = f"s-{uuid.uuid4().hex[:8]}"
+    rule = {
+        "name": service, "conditions": {"field": "service", "operator": "equals", "value": service},
+        "actions": [{"type": "SetSeverity", "severity": "P3"}, {"type": "Assign", "targets": ["bob"]}],
+    }  # fmt: skip
+    await world.gateway.documents.put(ME, "routing-rules", service, rule)
+    alike: dict[str, Any] = {"title": f"{service} answers with errors", "affected_services": (service,)}
+    lead = await world.opens(["alice"], **alike)
+    story = await world.opens(["bob"], **alike)
+    assert await story.after(minutes=10) == []
+    await lead.ask(CommandKind.RESOLVE)
+    await story.eventually(EventType.UNSUPPRESSED)
+    assert await story.told() == ["bob"]
+    await story.ask(CommandKind.RESOLVE)
+    await story.ask(CommandKind.REOPEN)
+    await story.ask(CommandKind.RESOLVE)
+    return await ends(story)
+
+
 async def continued(world: World) -> Story:
     """In several runs, on a Temporal that suggests a new one early."""
     story = await world.opens(["alice"], ["bob"])
@@ -163,3 +203,4 @@ LIVES: Lives = {
     )
 }  # fmt: skip
 LONG_LIVES: Lives = {"continued": continued}
+TRIAGED_LIVES: Lives = {life.__name__: life for life in (silenced_and_let_go, hidden_behind_a_lead)}

@@ -7,7 +7,7 @@ commands changes afterwards, the change goes behind `workflow.patched` and the n
 import pytest
 
 from tests.replay import saved
-from tests.replay.lives import LIVES, LONG_LIVES
+from tests.replay.lives import LIVES, LONG_LIVES, TRIAGED_LIVES
 from tests.support.world import World
 
 
@@ -19,3 +19,8 @@ async def test_record(world: World, life: str) -> None:
 @pytest.mark.parametrize("life", LONG_LIVES)
 async def test_record_several_runs(hasty: World, life: str) -> None:
     saved.save(life, await saved.runs(await LONG_LIVES[life](hasty)))
+
+
+@pytest.mark.parametrize("life", TRIAGED_LIVES)
+async def test_record_triaged(triaging: World, life: str) -> None:
+    saved.save(life, await saved.runs(await TRIAGED_LIVES[life](triaging)))

@@ -11,7 +11,7 @@ from temporalio.worker import Replayer
 
 from activities.triage import Life
 from tests.replay import saved
-from tests.replay.lives import LIVES, LONG_LIVES
+from tests.replay.lives import LIVES, LONG_LIVES, TRIAGED_LIVES
 from tests.support.world import World
 from workers.sandbox import runner
 from workflows.incident import IncidentWorkflow
@@ -50,6 +50,12 @@ async def test_a_life_of_today_replays(world: World, life: str) -> None:
         await replays(run)
 
 
+@pytest.mark.parametrize("life", TRIAGED_LIVES)
+async def test_a_triaged_life_of_today_replays(triaging: World, life: str) -> None:
+    for run in await saved.runs(await TRIAGED_LIVES[life](triaging)):
+        await replays(run)
+
+
 @pytest.mark.parametrize("life", LONG_LIVES)
 async def test_a_life_in_several_runs_replays(hasty: World, life: str) -> None:
     runs = await saved.runs(await LONG_LIVES[life](hasty))
@@ -67,4 +73,4 @@ def test_a_saved_history_names_no_machine(name: str) -> None:
 
 
 def test_every_life_is_saved() -> None:
-    assert {name.rpartition("-")[0] for name in saved.names()} == {*LIVES, *LONG_LIVES}
+    assert {name.rpartition("-")[0] for name in saved.names()} == {*LIVES, *LONG_LIVES, *TRIAGED_LIVES}
