@@ -174,7 +174,44 @@ class Flapping(Section):
     hold_secs: Seconds = Field(900, description="How long after its last reopening it pages nobody.")
 
 
+class Remote(Section):
+    """Somebody else's system that is asked over HTTP: nobody, while there is no `url`."""
+
+    url: WebUrl | None = Field(None, description="Its base address; none = it isn't asked.")
+    bearer_token: SecretStr | None = Field(None, description="Sent as Authorization: Bearer.")
+    username: str | None = Field(None, description="Basic authentication, with the password.")
+    password: SecretStr | None = Field(None, description="Basic authentication.")
+    window_secs: Seconds = Field(1800, description="How far back is looked, from now.")
+
+
+class Prometheus(Remote):
+    queries: dict[Name, str] = Field(
+        {}, description="Name → PromQL with $service, $model, $provider, $node; asked where all of them are known."
+    )
+
+
+class Loki(Remote):
+    label: Name = Field("app", description="The stream label that holds the service's name.")
+
+
+class Elasticsearch(Remote):
+    index: Name = Field("logs-*", description="The index or data stream.")
+    api_key: SecretStr | None = Field(None, description="Sent as Authorization: ApiKey.")
+    service_field: Name = Field("service.name", description="The field that holds the service's name.")
+    error_field: Name = Field("error.type", description="The field that holds the kind of error.")
+
+
+class StatusPage(Section):
+    provider: Name = Field(description="As alerts call it in their label `provider`: openai, anthropic, …")
+    url: WebUrl | None = Field(None, description="The page's base address; none = the known one of the provider.")
+    components: tuple[str, ...] = Field((), description="Those that matter; none = the provider's known ones, or all.")
+
+
 class Enrichment(Section):
+    prometheus: Prometheus = Field(Prometheus(), description="Metrics around an incident.")
+    loki: Loki = Field(Loki(), description="Kinds of errors in Loki's logs.")
+    elasticsearch: Elasticsearch = Field(Elasticsearch(), description="Kinds of errors in Elasticsearch's logs.")
+    status_pages: tuple[StatusPage, ...] = Field((), max_length=50, description="Providers' own word.")
     enabled: bool = Field(True, description="Look up what is known around an incident.")
     enable_historical: bool = Field(True, description="Similar incidents of the past.")
     enable_service: bool = Field(True, description="The service catalogue.")

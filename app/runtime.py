@@ -217,9 +217,7 @@ async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enri
             await answers.close()
 
 
-def crew(
-    settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], enriching: Enriching
-) -> Crew:
+def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], enriching: Enriching) -> Crew:
     """The activities over open connections, channels and enrichers."""
     incidents, documents, messages, deliveries = (
         IncidentStore(connections), DocumentStore(connections), MessageStore(connections),

@@ -5,8 +5,12 @@ from collections.abc import Callable
 from app.config import Enrichment
 from app.enrichers.base import Enricher, Stores
 from app.enrichers.changes import Changes
+from app.enrichers.elasticsearch import Elasticsearch
 from app.enrichers.historical import Historical
+from app.enrichers.loki import Loki
+from app.enrichers.prometheus import Prometheus
 from app.enrichers.service import Service
+from app.enrichers.status import Status
 from app.enrichers.team import Team
 from app.net.http import Http
 
@@ -15,4 +19,8 @@ ENRICHERS: dict[str, Callable[[Enrichment, Http, Stores], Enricher | None]] = {
     "service": Service.configured,
     "team": Team.configured,
     "changes": Changes.configured,
+    "prometheus": Prometheus.configured,
+    "loki": Loki.configured,
+    "elasticsearch": Elasticsearch.configured,
+    "status": Status.configured,
 }

@@ -48,7 +48,7 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """`text` is at most 64 KiB of the body."""
+    """`text` is the beginning of the body: 64 KiB, unless more was asked for."""
 
     status: int
     headers: httpx.Headers
@@ -218,18 +218,27 @@ class Http:
         await self.transport.aclose()
         self.names.close()
 
-    async def post(self, url: str, content: bytes, headers: dict[str, str]) -> Answer:
+    async def post(
+        self, url: str, content: bytes, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST
+    ) -> Answer:
         """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
+        return await self._send("POST", url, content, headers, read_at_most)
+
+    async def get(self, url: str, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST) -> Answer:
+        """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
+        return await self._send("GET", url, b"", headers, read_at_most)
+
+    async def _send(self, method: str, url: str, content: bytes, headers: dict[str, str], read_at_most: int) -> Answer:
         check_url(url, self.networks)
         request = httpx.Request(
-            "POST", url, headers=HEADERS | headers, content=content, extensions={"timeout": self.timeout}
+            method, url, headers=HEADERS | headers, content=content, extensions={"timeout": self.timeout}
         )
         try:
             async with self.slots.of(request.url.netloc.decode()):
                 until = asyncio.get_running_loop().time() + self.deadline_secs
                 async with asyncio.timeout_at(until):
                     answer = await self.transport.handle_async_request(request)
-                return Answer(answer.status_code, answer.headers, await beginning(answer, until))
+                return Answer(answer.status_code, answer.headers, await beginning(answer, until, read_at_most))
         except TimeoutError as late:
             raise Unanswered(f"no answer within {self.deadline_secs:g} s") from late
         except httpx.HTTPError as failed:
@@ -248,17 +257,17 @@ class Http:
         return None
 
 
-async def beginning(answer: httpx.Response, until: float) -> str:
+async def beginning(answer: httpx.Response, until: float, read_at_most: int) -> str:
     """What came of the body by then, as it was sent. Its end is not needed: the status has said what counts."""
     body = b""
     try:
         async with asyncio.timeout_at(until):
             async for chunk in answer.aiter_raw():
                 body += chunk
-                if len(body) >= READ_AT_MOST:
+                if len(body) >= read_at_most:
                     break
     except (TimeoutError, httpx.HTTPError):
         pass
     finally:
         await answer.aclose()
-    return body[:READ_AT_MOST].decode(errors="replace")
+    return body[:read_at_most].decode(errors="replace")

@@ -32,7 +32,7 @@ KINDS = {
 
 
 class NewSilence(Record):
-    """What to silence, or the incident whose problem to silence; until when, or for how long. `starts_at`: else at once."""
+    """What to silence, or the incident whose problem; from when (else at once), and until when or for how long."""
 
     id: Slug | None = None
     matchers: Any = None

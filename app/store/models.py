@@ -14,7 +14,7 @@ from app.domain.severity import FIRST_MODEL
 from app.store.database import Pool
 from app.store.incidents import as_uuid
 
-LOOKED_BACK = 50_000
+LOOKED_BACK = 20_000
 """So many of the newest incidents are asked whether somebody has resolved them."""
 KEPT = 20
 """Versions that are kept beside the champion and those that are pinned (2 MB each)."""
@@ -26,8 +26,8 @@ FROM unnest($1::text[], $5::uuid[], $6::jsonb[], $7::text[], $8::text[])
     AS u(key, incident_id, example, severity, incident_type)
 ON CONFLICT (key) DO UPDATE SET example = excluded.example, severity = excluded.severity,
     incident_type = excluded.incident_type, by = excluded.by, at = excluded.at
-WHERE (labels.example, labels.severity, labels.incident_type)
-    IS DISTINCT FROM (excluded.example, excluded.severity, excluded.incident_type)
+WHERE excluded.origin <> 'rules'
+    OR (labels.example, labels.severity) IS DISTINCT FROM (excluded.example, excluded.severity)
 """
 EXAMPLE = """jsonb_build_object('title', i.title, 'description', left(i.description, 4000), 'source', i.source,
     'service', to_jsonb(i.affected_services), 'environment', i.environment, 'labels', i.tags, 'at', i.created_at)"""
@@ -38,14 +38,17 @@ TEAM = f"""
 WHERE l.origin = 'feedback' ORDER BY l.incident_id, l.at DESC)
 UNION ALL
 SELECT {EXAMPLE}, i.severity, NULL, i.resolved_at
-FROM (SELECT * FROM incidents ORDER BY created_at DESC, id DESC LIMIT {LOOKED_BACK}) i
-WHERE i.status IN ('RESOLVED', 'CLOSED') AND i.resolved_at IS NOT NULL
-    AND NOT EXISTS (SELECT FROM labels l WHERE l.incident_id = i.id AND l.origin = 'feedback')
-    AND EXISTS (SELECT FROM timeline t WHERE t.incident_id = i.id AND t.type = 'resolved' AND t.actor_type = 'user'
-                AND t.at = i.resolved_at)
-    AND NOT EXISTS (SELECT FROM classifications c WHERE c.incident_id = i.id AND c.applied AND c.predicted = i.severity
-                    AND NOT EXISTS (SELECT FROM timeline t WHERE t.incident_id = i.id AND t.type = 'severity_changed'
-                                    AND t.actor_type = 'user'))
+FROM (SELECT * FROM incidents ORDER BY created_at DESC, id DESC LIMIT {LOOKED_BACK}) i, LATERAL (
+    SELECT t.actor_type FROM timeline t WHERE t.incident_id = i.id AND t.type = 'resolved' ORDER BY t.seq DESC LIMIT 1
+) AS over
+WHERE i.status IN ('RESOLVED', 'CLOSED') AND i.resolved_at IS NOT NULL AND over.actor_type = 'user'
+    AND i.id NOT IN (SELECT l.incident_id FROM labels l WHERE l.origin = 'feedback' AND l.incident_id IS NOT NULL)
+    AND NOT (
+        coalesce((SELECT c.applied AND c.predicted = i.severity FROM classifications c
+                  WHERE c.incident_id = i.id), false)
+        AND NOT EXISTS (SELECT FROM timeline t WHERE t.incident_id = i.id AND t.type = 'severity_changed'
+                        AND t.actor_type = 'user')
+    )
 """
 CLASSIFIED = """
 INSERT INTO classifications (incident_id, reported, predicted, applied, confidence, probabilities, incident_class,

@@ -69,9 +69,7 @@ class IncidentRow(SQLModel, table=True):
             postgresql_where=text("status NOT IN ('RESOLVED', 'CLOSED')"),
         ),
         Index("incidents_search", text(SEARCHED), postgresql_using="gin"),
-        Index(
-            "incidents_history", "history", postgresql_using="gin", postgresql_where=text("history IS NOT NULL")
-        ),
+        Index("incidents_history", "history", postgresql_using="gin", postgresql_where=text("history IS NOT NULL")),
         Index(
             "incidents_held",
             "holds",

@@ -169,6 +169,12 @@ async def test_of_one_incident_the_newest_word_counts_once(school: School) -> No
     await school.corrects(incident, "P4")
     [label] = await school.store.team()
     assert label["severity"] == "P4"
+    await school.store.pool.execute("UPDATE labels SET at = now() WHERE by = 'bob'")
+    [label] = await school.store.team()
+    assert label["severity"] == "P1"
+    await school.corrects(incident, "P4")
+    [label] = await school.store.team()
+    assert label["severity"] == "P4"
     assert (await school.stats())["labels"] == {"feedback": 1, "resolved": 0, "rules": 0}
 
 

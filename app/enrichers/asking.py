@@ -1,0 +1,66 @@
+"""Asking somebody else's system: JSON in, JSON out, and one kind of failure."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from app.config import Remote
+from app.domain.enrichment import NoAnswer
+from app.domain.errors import Invalid
+from app.net.http import Answer, Blocked, Http, Unanswered
+from app.net.slots import Busy
+
+READ_AT_MOST = 1 << 20
+SHOWN = 200
+
+
+async def asked(http: Http, url: str, headers: Mapping[str, str], body: object = None) -> Any:
+    """The JSON of a 2xx to a GET, or with a body to a POST. Raises: NoAnswer."""
+    try:
+        if body is None:
+            answer = await http.get(url, dict(headers), read_at_most=READ_AT_MOST)
+        else:
+            said = {**headers, "content-type": "application/json"}
+            answer = await http.post(url, json.dumps(body).encode(), said, read_at_most=READ_AT_MOST)
+    except (Busy, Unanswered, Blocked, Invalid) as no:
+        raise NoAnswer(str(no)[:SHOWN]) from no
+    return _json(answer)
+
+
+def _json(answer: Answer) -> Any:
+    if not 200 <= answer.status < 300:
+        raise NoAnswer(f"answered {answer.status}: {' '.join(answer.text.split())[:SHOWN]}")
+    if len(answer.text.encode()) >= READ_AT_MOST:
+        raise NoAnswer(f"answered with more than {READ_AT_MOST >> 20} MiB")
+    try:
+        return json.loads(answer.text)
+    except (ValueError, RecursionError) as no:
+        raise NoAnswer("answered without JSON") from no
+
+
+def credentials(said: Remote) -> dict[str, str]:
+    """The header by which we are known there."""
+    if said.bearer_token is not None:
+        return {"authorization": f"Bearer {said.bearer_token.get_secret_value()}"}
+    if said.username is not None and said.password is not None:
+        pair = f"{said.username}:{said.password.get_secret_value()}".encode()
+        return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}
+
+
+def dug(found: object, *path: str | int) -> Any:
+    """What is at a place in somebody's JSON; None where it isn't."""
+    for step in path:
+        if isinstance(found, dict) and isinstance(step, str):
+            found = found.get(step)
+        elif isinstance(found, list) and isinstance(step, int) and -len(found) <= step < len(found):
+            found = found[step]
+        else:
+            return None
+    return found
+
+
+def listed(found: object) -> list[Any]:
+    """A list, empty where somebody's JSON has something else there."""
+    return found if isinstance(found, list) else []

@@ -1,0 +1,250 @@
+"""Prometheus, Loki, Elasticsearch and status pages, asked as their documentation says; whatever they answer."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import string
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from app.child import Child, running
+from app.config import Elasticsearch as ElasticsearchSettings
+from app.config import Enrichment, StatusPage
+from app.config import Loki as LokiSettings
+from app.config import Prometheus as PrometheusSettings
+from app.domain.enrichment import About, Found, NoAnswer
+from app.domain.vocabulary import Severity
+from app.enrichers import ENRICHERS
+from app.enrichers.base import Enricher
+from app.enrichers.prometheus import course, escaped
+from app.net.http import LOOPBACK, Http
+from app.stack import answering, free_port
+from tests.support.receivers import SILENCE, HttpReceiver, Reply, http_receiver
+
+NOW = datetime.now(UTC)
+ABOUT = About(
+    incident_id="1", title="OpenAI requests fail", source="litellm", severity=Severity.P1,
+    incident_class="availability.provider_outage", services=("chat",), started_at=NOW - timedelta(minutes=5), at=NOW,
+    tags={"provider": "openai", "model": "gpt-9"},
+)  # fmt: skip
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    async with Http(LOOPBACK, deadline_secs=1) as made:
+        yield made
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[HttpReceiver]:
+    """Somebody else's system."""
+    async with http_receiver() as made:
+        yield made
+
+
+def base(other: HttpReceiver) -> str:
+    return f"http://127.0.0.1:{other.port}"
+
+
+def made(name: str, http: Http, **said: Any) -> Enricher:
+    enricher = ENRICHERS[name](Enrichment(**said), http, None)  # type: ignore[arg-type]
+    assert enricher is not None
+    return enricher
+
+
+def says(body: object, status: int = 200) -> Reply:
+    return Reply(status, body=body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def matrix(*values: str) -> dict[str, object]:
+    points = [[NOW.timestamp() + n, value] for n, value in enumerate(values)]
+    return {"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {"a": "b"}, "values": points}]}}
+
+
+async def looked(enricher: Enricher, about: About = ABOUT) -> Found:
+    found = await enricher.look_up(about)
+    assert found is not None
+    return found
+
+
+def test_nobody_is_asked_who_is_not_set_up() -> None:
+    http = Http(LOOPBACK)
+    for name in ("prometheus", "loki", "elasticsearch", "status"):
+        assert ENRICHERS[name](Enrichment(), http, None) is None  # type: ignore[arg-type]
+
+
+async def test_prometheus_is_asked_about_what_the_incident_names(http: Http, other: HttpReceiver) -> None:
+    other.usually = says(matrix("0.01", "0.4", "0.25"))
+    said = PrometheusSettings(url=base(other), bearer_token=SecretStr("t"), queries={"own": 'x{s="$service"}'})
+    found = await looked(made("prometheus", http, prometheus=said))
+    assert "failures of the provider 0.25 (was 0.01, at most 0.4)" in found.summary
+    asked = [parse_qs(urlsplit(request.path).query) for request in other.items]
+    texts = {query["query"][0] for query in asked}
+    assert any('api_provider="openai"' in text for text in texts)
+    assert 'x{s="chat"}' in texts
+    assert not any("DCGM" in text for text in texts), "asked about a node that nobody named"
+    assert all(float(query["end"][0]) - float(query["start"][0]) == pytest.approx(2100, abs=1) for query in asked)
+    assert all(2100 / float(query["step"][0]) <= 61 for query in asked)
+    assert {request.headers["authorization"] for request in other.items} == {"Bearer t"}
+
+
+async def test_what_some_queries_find_counts_although_others_fail(http: Http, other: HttpReceiver) -> None:
+    other.replies.extend([says({"status": "error", "errorType": "bad_data", "error": "no"}, 400)])
+    other.usually = says(matrix("1"))
+    said = PrometheusSettings(url=base(other))
+    assert (await looked(made("prometheus", http, prometheus=said))).data
+
+
+async def test_numbers_that_are_none_are_left_out(http: Http, other: HttpReceiver) -> None:
+    other.usually = says(matrix("NaN", "+Inf", "what"))
+    assert await made("prometheus", http, prometheus=PrometheusSettings(url=base(other))).look_up(ABOUT) is None
+
+
+@given(value=st.text())
+def test_no_label_ends_a_matcher(value: str) -> None:
+    quoted = f'"{escaped(value)}"'
+    assert "\n" not in quoted
+    inside, skip = 0, False
+    for sign in quoted:
+        if skip:
+            skip = False
+        elif sign == "\\":
+            skip = True
+        elif sign == '"':
+            inside += 1
+    assert (inside, skip) == (2, False)
+
+
+@given(series=st.recursive(st.none() | st.text() | st.floats(), lambda inner: st.lists(inner) | st.dictionaries(
+    st.sampled_from(["values", "metric", "a"]), inner)))  # fmt: skip
+def test_no_series_is_too_strange(series: object) -> None:
+    course(series)
+
+
+async def test_loki_counts_kinds_of_errors_and_keeps_no_line(http: Http, other: HttpReceiver) -> None:
+    secret = "my card is 4111 1111 1111 1111"
+    lines = [
+        ["1", f"openai.APITimeoutError: {secret}"], ["2", "APITimeoutError again"], ["3", "CUDA out of memory"],
+        ["4", f"failed: {secret}"],
+    ]  # fmt: skip
+    other.usually = says({"status": "success", "data": {"resultType": "streams", "result": [{"values": lines}]}})
+    found = await looked(made("loki", http, loki=LokiSettings(url=base(other), username="u", password=SecretStr("p"))))
+    assert found.summary.startswith("4 lines of errors: APITimeoutError ×2")
+    assert secret not in found.model_dump_json()
+    query = parse_qs(urlsplit(other.items[0].path).query)
+    assert query["query"][0].startswith('{app="chat"} |~ `')
+    assert int(query["end"][0]) - int(query["start"][0]) == pytest.approx(1800 * 10**9, rel=0.001)
+    assert other.items[0].headers["authorization"].startswith("Basic ")
+
+
+async def test_elasticsearch_is_asked_for_counts_only(http: Http, other: HttpReceiver) -> None:
+    other.usually = says({
+        "hits": {"total": {"value": 41}}, "aggregations": {"kinds": {"buckets": [{"key": "Timeout", "doc_count": 40}]}}
+    })  # fmt: skip
+    said = ElasticsearchSettings(url=base(other), api_key=SecretStr("k"))
+    found = await looked(made("elasticsearch", http, elasticsearch=said))
+    assert found.summary == "41 lines of errors: Timeout ×40"
+    asked = json.loads(other.items[0].body)
+    assert (asked["size"], other.items[0].path) == (0, "/logs-*/_search")
+    assert {"term": {"service.name": "chat"}} in asked["query"]["bool"]["filter"]
+    assert other.items[0].headers["authorization"] == "ApiKey k"
+
+
+@pytest.mark.parametrize("with_incidents", [True, False], ids=["Statuspage", "incident.io"])
+async def test_a_status_page_is_read_by_the_components_that_matter(
+    http: Http, other: HttpReceiver, with_incidents: bool
+) -> None:
+    page: dict[str, object] = {"components": [
+        {"name": "Chat Completions", "status": "partial_outage"}, {"name": "ChatGPT voice", "status": "major_outage"},
+        {"name": "Embeddings", "status": "operational"},
+    ]}  # fmt: skip
+    other.usually = says(page | ({"incidents": []} if with_incidents else {}))
+    status = made("status", http, status_pages=(StatusPage(provider="OpenAI", url=base(other)),))
+    found = await looked(status)
+    assert found.summary == "openai: Chat Completions partial outage"
+    assert status.key(ABOUT) == status.key(ABOUT.model_copy(update={"incident_id": "2", "services": ("other",)}))
+    nobody = ABOUT.model_copy(update={"tags": {}, "title": "disk full"})
+    assert await status.look_up(nobody) is None
+
+
+async def test_all_is_well_is_worth_knowing_too(http: Http, other: HttpReceiver) -> None:
+    other.usually = says({"components": [{"name": "Responses", "status": "operational"}]})
+    status = made("status", http, status_pages=(StatusPage(provider="openai", url=base(other)),))
+    assert (await looked(status)).summary == "openai: all operational"
+
+
+STRANGE = {
+    "an error": says(b"too many requests", 503), "html": says(b"<html>login</html>"), "a list": says([1, 2]),
+    "null": says(b"null"), "a redirect": Reply(302, {"location": "http://169.254.169.254/"}), "nothing": SILENCE,
+    "no end": Reply(body=b"x" * 65_536, endless=True), "deep": says(b"[" * 100_000),
+    "wrong kinds": says({"status": "success", "data": {"result": {"values": 3}}, "hits": 3, "aggregations": [1]}),
+    "half": Reply(headers={}, body=b'{"sta', hangs="after the head"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("name", ["prometheus", "loki", "elasticsearch", "status"])
+async def test_whatever_is_answered_there_is_one_kind_of_failure(
+    http: Http, other: HttpReceiver, name: str, strange: str
+) -> None:
+    other.usually = STRANGE[strange]
+    url = base(other)
+    said: dict[str, Any] = {
+        "prometheus": {"url": url}, "loki": {"url": url}, "elasticsearch": {"url": url},
+        "status_pages": ({"provider": "openai", "url": url},),
+    }  # fmt: skip
+    with contextlib.suppress(NoAnswer):
+        found = await made(name, http, **said).look_up(ABOUT)
+        assert found is None or found.summary
+
+
+async def test_a_private_address_is_not_asked(other: HttpReceiver) -> None:
+    async with Http((), deadline_secs=1) as guarded:
+        with pytest.raises(NoAnswer, match="public"):
+            await made("prometheus", guarded, prometheus=PrometheusSettings(url=base(other))).look_up(ABOUT)
+    assert other.items == []
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="no Prometheus is installed here")
+async def test_a_real_prometheus_answers(http: Http, other: HttpReceiver, tmp_path: Path) -> None:
+    other.usually = Reply(headers={"content-type": "text/plain; version=0.0.4"}, body=b'gpus_busy{service="chat"} 7\n')
+    port = free_port()
+    scrape = string.Template("""
+scrape_configs:
+  - {job_name: chat, scrape_interval: 1s, static_configs: [{targets: ["127.0.0.1:$port"]}]}
+""").substitute(port=other.port)
+    (tmp_path / "prometheus.yml").write_text(scrape)
+    command = [
+        "prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]  # fmt: skip
+
+    async def ready() -> bool:
+        return await answering("127.0.0.1", port, "/-/ready")
+
+    async with running(Child("prometheus", command, ready, log=tmp_path / "log")):
+        said = PrometheusSettings(
+            url=f"http://127.0.0.1:{port}", queries={"busy": 'max(gpus_busy{service="$service"})'}
+        )
+        enricher = made("prometheus", http, prometheus=said)
+        hostile = ABOUT.model_copy(update={"services": ('chat"} or vector(1) or x{a="',)})
+        async with asyncio.timeout(30):
+            while (found := await enricher.look_up(replace_at(ABOUT))) is None or "busy" not in found.data:
+                await asyncio.sleep(0.2)
+        assert found.summary.startswith("busy 7 (was 7")
+        assert "up" in found.data
+        other_found = await enricher.look_up(replace_at(hostile))
+        assert other_found is None or "busy" not in other_found.data
+
+
+def replace_at(about: About) -> About:
+    return about.model_copy(update={"at": datetime.now(UTC)})
