@@ -25,6 +25,8 @@ LOOKED_AT_EVERY_SECS = 2.0
 """How soon another champion is picked up."""
 PATIENCE_SECS = 1.0
 """How long an incident waits for a model that is just being loaded."""
+TRIED_AGAIN_SECS = 30.0
+"""How long after a failure the same model is tried again."""
 
 Observe = Callable[[str, float | None], None]
 """Is told followed, agreed, abstained or no_model, and the confidence."""
@@ -51,6 +53,7 @@ class Champion:
     loaded: tuple[int, Model] | None = None
     loading: asyncio.Task[None] | None = None
     looked_at: float = float("-inf")
+    failed: tuple[int | None, float] | None = None
 
     async def get(self, patience_secs: float = PATIENCE_SECS) -> tuple[int, Model] | None:
         """Its version and itself; None while there is none, or for longer than that to wait for."""
@@ -59,19 +62,23 @@ class Champion:
             self.looked_at = now
             version = await self.store.champion()
             if self.loaded is None or self.loaded[0] != version:
+                if self.failed is not None and self.failed[0] == version and now - self.failed[1] < TRIED_AGAIN_SECS:
+                    return self.loaded
                 if self.loading is None or self.loading.done():
                     self.loading = asyncio.create_task(self._load(version))
                 if self.loaded is None:
                     await asyncio.wait({self.loading}, timeout=patience_secs)
         return self.loaded
 
-    async def _load(self, version: int | None) -> None:
+    async def _load(self, wanted: int | None) -> None:
+        version = wanted
         try:
             if version is None:
                 version = (await trained(self.store, FIRST_MODEL)).version
             artifact = await self.store.artifact(version)
             self.loaded = version, await asyncio.to_thread(_read, artifact)
         except Exception:
+            self.failed = wanted, asyncio.get_running_loop().time()
             log.exception("the model %s can't be loaded", version)
 
 

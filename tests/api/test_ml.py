@@ -10,9 +10,13 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from temporalio.client import ScheduleOverlapPolicy
+from temporalio.service import RPCError
+from temporalio.testing import TimeSkipper
 
 from activities.classifying import Champion, Classified, Classifying
 from activities.upkeep import trained
+from app.config import MachineLearning
 from app.domain.severity import FIRST_MODEL
 from app.domain.vocabulary import Role, Severity
 from app.ml.ensemble import Model
@@ -24,6 +28,8 @@ from tests.api.test_guard import a_house
 from tests.api.test_rest import refusal
 from tests.ml.labels import labels, relabelled
 from tests.support.databases import another_database
+from workers.schedules import ensure
+from workflows import names
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RESOLVED = """
@@ -239,6 +245,22 @@ async def test_a_running_worker_takes_up_what_counts_now(school: School, policie
     assert await other() == await school.store.champion()
 
 
+async def test_a_model_that_cannot_be_read_delays_one_incident_and_is_gone_back_from(
+    school: School, policies: tuple[Model, Model]
+) -> None:
+    good = await school.keeps(policies[0])
+    await school.keeps(after=1)
+    champion = Champion(school.store)
+    assert await champion.get(10) is None
+    tried = champion.loading
+    assert await champion.get(10) is None
+    assert champion.loading is tried
+    await school.http.post(f"/api/v1/ml/models/{good.version}/rollback")
+    found = await champion.get(10)
+    assert found is not None
+    assert found[0] == good.version
+
+
 async def test_a_training_replaces_only_what_it_has_beaten(school: School) -> None:
     first = await school.keeps(request="one")
     assert await school.keeps(request="one") == first
@@ -261,6 +283,19 @@ async def test_old_models_go_and_the_champion_stays(school: School) -> None:
     left = [model.version for model in await school.store.all()]
     assert champion.version in left
     assert len(left) == KEPT + 1
+
+
+async def test_the_daily_training_is_there_once_and_stays_paused(skipper: TimeSkipper) -> None:
+    handle = skipper.client.get_schedule_handle(names.RETRAIN_DAILY)
+    await ensure(skipper.client, MachineLearning())
+    await handle.pause()
+    await ensure(skipper.client, MachineLearning())
+    there = (await handle.describe()).schedule
+    assert (there.state.paused, there.policy.overlap) == (True, ScheduleOverlapPolicy.SKIP)
+    for _ in range(2):
+        await ensure(skipper.client, MachineLearning(auto_train=False))
+    with pytest.raises(RPCError, match="not found"):
+        await handle.describe()
 
 
 async def test_with_postgresql_away_a_prediction_is_put_off() -> None:

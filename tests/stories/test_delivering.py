@@ -263,7 +263,7 @@ async def test_no_more_than_the_limit_goes_out_whoever_sends(desk: Desk) -> None
 
 
 async def test_in_no_span_of_time_do_more_go_out_than_the_limit_says(database_url: str) -> None:
-    burst, per_sec, slack = 3, 10, 0.05
+    burst, per_sec, slack = 3, 10, 0.15
     async with a_database(database_url) as connections:
         desk = Desk(connections, CALM, RateLimit(requests_per_minute=60 * per_sec, burst=burst))
         keys = await desk.decides(25)
