@@ -16,7 +16,7 @@ from app.domain.access import Principal, Scope
 from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels
 from app.domain.errors import Unavailable
 from app.domain.record import Record
-from app.domain.requests import Text, Title
+from app.domain.requests import Title
 from app.domain.severity import LABELS_NEEDED
 from app.domain.vocabulary import Category, Environment, IncidentType, Severity
 from app.ml.features import Example, Prediction
@@ -35,7 +35,6 @@ class Feedback(Record):
 
     severity: Severity
     incident_type: IncidentType | None = None
-    notes: Text | None = None
 
 
 class Kept(Record):
