@@ -24,6 +24,10 @@ Observe = Callable[[str, float, bool], None]
 """Told the enricher, the seconds it took, and whether its answer was known."""
 
 
+KEPT_EVERY_SECS = 0.25
+"""What has come by then is written, so that a message that goes out says it."""
+
+
 class Enrich(Record):
     """An incident, and the moment that is asked about."""
 
@@ -62,12 +66,16 @@ class Enriching:
         """
         about = await self.store.about(ask.incident_id, ask.at)
         slots, until = asyncio.Semaphore(self.at_once), asyncio.get_running_loop().time() + self.budget_secs
+        findings: list[Finding] = []
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(self._one(enricher, about, slots, until)) for enricher in self.enrichers]
-        findings = [task.result() for task in asked]
+            waiting = {group.create_task(self._one(enricher, about, slots, until)) for enricher in self.enrichers}
+            while waiting:
+                came, waiting = await asyncio.wait(waiting, timeout=KEPT_EVERY_SECS)
+                findings += (fresh := [task.result() for task in came])
+                await self.store.keep(about.incident_id, fresh)
         return Enriched(
-            found=tuple(finding.enricher for finding in findings if finding.status == "found"),
-            missed=tuple(finding.enricher for finding in findings if finding.status in ("failed", "late")),
+            found=tuple(sorted(finding.enricher for finding in findings if finding.status == "found")),
+            missed=tuple(sorted(finding.enricher for finding in findings if finding.status in ("failed", "late"))),
         )
 
     async def _one(self, enricher: Enricher, about: About, slots: asyncio.Semaphore, until: float) -> Finding:
@@ -86,13 +94,11 @@ class Enriching:
             error = str(failed)[:500] if isinstance(failed, NoAnswer) else type(failed).__name__
         took = perf_counter() - began
         self.observe(enricher.name, took, cached)
-        finding = Finding(
+        return Finding(
             enricher=enricher.name, status=status, summary=found.summary if found else "",
             data=found.data if found else {}, source=found.source if found else "", at=found.at if found else about.at,
             took_ms=round(took * 1000, 2), cached=cached, error=error,
         )  # fmt: skip
-        await self.store.keep(about.incident_id, finding)
-        return finding
 
     async def _answer(self, enricher: Enricher, about: About) -> tuple[Found, bool]:
         """The answer, and whether it was known. It is asked for to its end, also when this incident gave up on it."""

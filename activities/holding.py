@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.domain.incident import Hold, HoldReason, Standing
-from app.domain.matching import Subject, holds
+from app.domain.matching import Subject
 from app.domain.suppression import (
     HOLDS,
     Flapping,
@@ -62,11 +62,10 @@ class Holding:
         return standing(subject, timed, [*own, inhibition, *([lead] if lead else [])], at)
 
     async def _inhibitor(self, rules: list[InhibitionRule], incident: Other) -> str | None:
-        if not any(holds(side, incident.subject) for rule in rules for side in (rule.source, rule.target)):
-            return None
-        others = await self.store.others(rules, incident)
-        await self.store.look_again(inhibited(rules, incident, others))
-        return inhibitor(rules, incident, others)
+        if not incident.silenced:
+            targets = await self.store.targets(rules, incident)
+            await self.store.look_again(inhibited(rules, incident, targets))
+        return inhibitor(rules, incident, await self.store.sources(rules, incident))
 
     async def _flaps(self, subject: Subject, incident_id: str, at: datetime) -> list[Hold]:
         if self.flapping is None or subject.flap_count < self.flapping.changes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from temporalio import activity
 
+from activities.enriching import Enrich
 from app.domain.escalation import Facts, Level, Policy, Repeat, choose
 from app.domain.incident import Heard, HoldReason, Incident, Standing
 from app.domain.matching import Subject
@@ -23,6 +24,7 @@ from app.domain.vocabulary import Severity
 if TYPE_CHECKING:
     from activities.classifying import Classifying
     from activities.correlating import Correlating
+    from activities.enriching import Enriching
     from activities.holding import Holding
     from activities.routing import Route, Routing
     from app.store.documents import DocumentStore
@@ -89,9 +91,10 @@ class Fitting(Record):
 
 @dataclass(frozen=True)
 class Triage:
-    """A stage that is switched off is None. `page_wait_secs`: how long a first page waits for enrichment; None = off.
+    """A stage that is switched off is None.
 
-    `nearby`: what enriches asks PostgreSQL only.
+    `page_wait_secs`: how long a first page waits for what is known around its incident. It is found out here where
+    only PostgreSQL is asked; where others are, an activity of its own does it.
     """
 
     incidents: IncidentStore
@@ -103,8 +106,8 @@ class Triage:
     routing: Routing
     holding: Holding
     observe: Observe
-    page_wait_secs: float | None = None
-    nearby: bool = True
+    enriching: Enriching | None = None
+    page_wait_secs: float = 2
     escalation_enabled: bool = True
 
     @activity.defn(name="triage.open")
@@ -135,6 +138,10 @@ class Triage:
         standing = await stages.run(
             "suppress", self.holding.holds(_subject(row, at), id_, row["created_at"], rule_holds, at)
         )
+        around = None
+        if self.enriching is not None and not self.enriching.external:
+            ask = Enrich(incident_id=id_, at=at)
+            around = await stages.run("enrich", self.enriching.enrich(ask), self.page_wait_secs)
         return Opened(
             heard=heard.model_copy(update={"severity": row["severity"], "reported": heard.severity}),
             opened_at=row["created_at"],
@@ -145,8 +152,9 @@ class Triage:
                 routed=Routed.model_validate(route.model_dump() | {"labels": tuple(route.labels)}) if route else None,
                 standing=standing or Standing(),
                 skipped=tuple(stages.skipped),
-                page_wait_secs=self.page_wait_secs,
-                nearby=self.nearby,
+                found=around.found if around else (),
+                missed=around.missed if around else (),
+                page_wait_secs=self.page_wait_secs if self.enriching and self.enriching.external else None,
             ),
         )
 
@@ -206,10 +214,10 @@ class Stages:
         self.observe = observe
         self.skipped: list[str] = []
 
-    async def run(self, name: str, stage: Awaitable[T]) -> T | None:
+    async def run(self, name: str, stage: Awaitable[T], secs: float = STAGE_SECS) -> T | None:
         began, done = perf_counter(), False
         try:
-            async with asyncio.timeout(STAGE_SECS):
+            async with asyncio.timeout(secs):
                 answer = await stage
             done = True
         except Exception:

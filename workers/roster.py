@@ -22,7 +22,7 @@ def local(crew: Crew) -> Sequence[Callable[..., Any]]:
     triage, directory = crew.triage, crew.directory
     return (
         triage.open, triage.listen, triage.route, directory.page, directory.inform, directory.redeliver,
-        directory.find, directory.insist, crew.enriching.enrich, crew.projection.project, crew.sending.give_up,
+        directory.find, directory.insist, crew.projection.project, crew.sending.give_up,
     )  # fmt: skip
 
 

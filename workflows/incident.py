@@ -87,11 +87,11 @@ class IncidentWorkflow:
         self.take(triage.triaged(self.incident, found, workflow.now()))
         self.reroute = False
         if found.page_wait_secs is not None:
-            self.looking_around = asyncio.create_task(self.look_around(nearby=found.nearby))
+            self.looking_around = asyncio.create_task(self.look_around())
 
-    async def look_around(self, *, nearby: bool) -> None:
+    async def look_around(self) -> None:
         """Adds what is known around the incident, whenever it comes; that none comes is no reason to wait."""
-        found = await enriched(Enrich(incident_id=self.incident.id, at=workflow.now()), nearby=nearby)
+        found = await enriched(Enrich(incident_id=self.incident.id, at=workflow.now()))
         self.take(triage.enriched(self.incident, found.found, found.missed, workflow.now()))
         self.stirred = True
 

@@ -5,51 +5,28 @@ condition, so that incidents can't hold each other: among those that could both 
 older inhibits the younger.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from app.domain.calendar import DAY, Hours, Zone, windows
 from app.domain.decode import Instant
 from app.domain.fields import field_name
 from app.domain.incident import Hold, HoldReason, Standing
+from app.domain.matchers import Matchers
 from app.domain.matching import Condition, Subject, holds, values
 from app.domain.people import Slug
 from app.domain.record import Record
 from app.domain.vocabulary import Severity
 
 LONGEST = timedelta(days=366)
-HORIZON = timedelta(days=62)
-"""How far ahead a recurring window is looked for: every day of a month comes in it."""
-COLUMNS = {"alertname": "title", "service": "service", "severity": "severity", "env": "environment"}
-"""Alertmanager's labels that are fields of ours; every other one is a tag."""
-
-
-def _from_alertmanager(given: object) -> object:
-    """Alertmanager's matchers, `[{"name", "value", "isRegex", "isEqual"}]`, as a condition; all else as it is."""
-    if not isinstance(given, list | tuple) or not given:
-        return given
-    if not all(isinstance(one, Mapping) and "name" in one for one in given):
-        return given
-    return {"and": [_matcher(one) for one in given]}
-
-
-def _matcher(one: Mapping[str, Any]) -> object:
-    name, value = str(one["name"]), one.get("value", "")
-    field = COLUMNS.get(name, f"tags.{name}")
-    if one.get("isRegex"):
-        test: object = {"field": field, "operator": "matches", "value": f"^(?:{value})$"}
-    elif value == "":
-        test = {"not": {"field": field, "operator": "matches", "value": "."}}
-    else:
-        test = {"field": field, "operator": "equals", "value": value}
-    return test if one.get("isEqual", True) else {"not": test}
-
-
-Matchers = Annotated[Condition, BeforeValidator(_from_alertmanager)]
+HORIZON = timedelta(days=731)
+"""How far ahead a recurring window is looked for: every Friday the 13th comes in it."""
+AT_LEAST = timedelta(hours=1)
+"""How often an incident that is held is judged anew, whatever else happens: the most that anything missed can cost."""
 
 
 class Silence(Record):
@@ -149,15 +126,16 @@ class Span(NamedTuple):
 
 def spans(timed: Timed, at: datetime, until: datetime) -> Iterator[Span]:
     """When it is open, as far as that touches `at` … `until`, in order."""
-    first, last = timed.starts_at or at - DAY, timed.ends_at or until + DAY
-    if isinstance(timed, Silence) or timed.hours is None:
-        if first <= until and at < last:
-            yield Span(first, last)
+    first, last = timed.starts_at or at, timed.ends_at or until + DAY
+    if until < first or last <= at:
         return
-    for start, end in windows(timed.hours, timed.timezone, at, until):
+    if isinstance(timed, Silence) or timed.hours is None:
+        yield Span(first, last)
+        return
+    for start, end in windows(timed.hours, timed.timezone, max(at, first), min(until, last)):
         if not timed.days_of_month or _day_of_month(timed, start):
             bounded = Span(max(start, timed.starts_at or start), min(end, timed.ends_at or end))
-            if bounded.start < bounded.end and at < bounded.end:
+            if bounded.start < bounded.end:
                 yield bounded
 
 
@@ -229,8 +207,12 @@ def _applies(rule: InhibitionRule, source: Subject, target: Subject) -> bool:
     return (
         holds(rule.source, source)
         and holds(rule.target, target)
-        and all(values(equal_field(name), source) == values(equal_field(name), target) for name in rule.equal)
+        and all(_same(equal_field(name), source, target) for name in rule.equal)
     )
+
+
+def _same(field: str, one: Subject, other: Subject) -> bool:
+    return set(values(field, one)) == set(values(field, other))
 
 
 def _age(other: Other) -> tuple[datetime, str]:
@@ -285,6 +267,8 @@ def standing(subject: Subject, timed: Collection[Timed], other: Collection[Hold]
             reason = HoldReason.SILENCE if isinstance(one, Silence) else HoldReason.MAINTENANCE
             found.append(Hold(reason=reason, by=one.id, until=until))
         moments += [moment for moment in (until, opens_next(one, at)) if moment is not None]
+    if found:
+        moments.append(at + AT_LEAST)
     order = list(HoldReason)
     return Standing(
         holds=tuple(sorted(found, key=lambda hold: (order.index(hold.reason), hold.by))),

@@ -47,8 +47,8 @@ class Grouped(Record):
 class Triaged(Record):
     """Everything triage has to say of a new incident.
 
-    `skipped` names the stages that failed or took too long; `page_wait_secs` is how long the first page waits for
-    what is still being looked up, None when nothing is, and `nearby` that only PostgreSQL is asked for it.
+    `skipped` names the stages that failed or took too long, `found` and `missed` those who were asked what is known
+    around it; `page_wait_secs` is how long the first page waits for others who will be asked, None when none will be.
     """
 
     classified: Classified | None = None
@@ -56,8 +56,9 @@ class Triaged(Record):
     routed: Routed | None = None
     standing: Standing = Standing()
     skipped: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
     page_wait_secs: float | None = None
-    nearby: bool = True
 
 
 def triaged(incident: Incident, triage: Triaged, now: datetime) -> Change:
@@ -68,6 +69,8 @@ def triaged(incident: Incident, triage: Triaged, now: datetime) -> Change:
         incident, more = step(incident, triage, now)
         entries += more
     incident, more = stands(incident, triage.standing, now)
+    entries += more
+    incident, more = _known(incident, triage.found, triage.missed, now)
     return incident, entries + more
 
 
@@ -163,6 +166,10 @@ def enriched(incident: Incident, found: tuple[str, ...], missed: tuple[str, ...]
     waits = incident.rung == 0 and incident.cycle == 0 and incident.due_at is not None and incident.due_at > now
     if waits:
         incident = incident.with_(due_at=now)
+    return _known(incident, found, missed, now)
+
+
+def _known(incident: Incident, found: tuple[str, ...], missed: tuple[str, ...], now: datetime) -> Change:
     if not (found or missed):
         return incident, ()
     return told(incident, now, SYSTEM, EventType.ENRICHMENT_ADDED, found=found, missed=missed)

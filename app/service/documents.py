@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
-from uuid import UUID
 
 from app.domain.access import Principal, Scope
 from app.domain.catalogue import Service
 from app.domain.decode import decode
 from app.domain.errors import Conflict, Invalid, NotFound
 from app.domain.escalation import Policy
+from app.domain.matching import Condition
 from app.domain.oncall import Schedule, people_of
 from app.domain.people import Team, User
 from app.domain.record import Record
@@ -24,6 +24,8 @@ from app.store.database import answering
 from app.store.documents import DocumentStore
 from app.store.holding import HoldingStore
 
+DURABLE_WITHIN = timedelta(seconds=10)
+"""An alert is stored, or refused, so long after the moment its incident says it was opened at (chosen, amply)."""
 TARGETS = {TargetType.USER: "users", TargetType.TEAM: "teams", TargetType.ON_CALL: "schedules"}
 Reference = tuple[str, str, str]
 """Where it stands (a field path), and the kind and id of the document it names."""
@@ -80,10 +82,12 @@ class Documents:
         at, shown = datetime.now(UTC), document.model_dump(mode="json")
         async with answering():
             await self._check_references(document)
+            sides = await self._sides(kind, id_, document)
             version = await self.store.write(
                 kind, id_, shown, expected=expected_version, by=who.name, at=at,
-                touched=await self._touched(kind, id_, document, at),
+                touched=await self.holding.matched(sides, at),
             )  # fmt: skip
+            await self._catch_up(sides, at)
         return Document(kind=kind, id=id_, version=version, body=shown, updated_at=at, updated_by=who.name)
 
     async def delete(self, who: Principal, kind: str, id_: str) -> None:
@@ -100,8 +104,10 @@ class Documents:
                     for path, *named in references(model.model_validate(other.body)):
                         if named == [kind, id_]:
                             raise Conflict(f"{other_kind} {other.id!r} refers to it at {path}: change that first.")
-            touched = await self._touched(kind, id_, None, at)
+            sides = await self._sides(kind, id_, None)
+            touched = await self.holding.matched(sides, at)
             await self.store.write(kind, id_, None, expected=None, by=who.name, at=at, touched=touched)
+            await self._catch_up(sides, at)
 
     async def list(self, who: Principal, kind: str) -> "list[Document]":
         """All of a kind, by id. Raises: Forbidden, Unavailable."""
@@ -138,13 +144,18 @@ class Documents:
             except Invalid as refused:
                 raise Invalid.field(where, refused.message) from refused
 
-    async def _touched(self, kind: str, id_: str, after: Record | None, at: datetime) -> "Sequence[UUID]":
-        """The open incidents that a document, as it was or will be, can keep from paging."""
+    async def _sides(self, kind: str, id_: str, after: Record | None) -> "Sequence[Condition]":
+        """What the incidents have in common that a document, as it was or will be, can keep from paging."""
         if kind not in HOLDS:
             return ()
         before = await self.store.get(kind, id_)
-        versions = [after, decode(self.KINDS[kind], before.body) if before is not None else None]
-        return await self.holding.matched([side for one in versions if one is not None for side in sides(one)], at)
+        versions = [after, self.KINDS[kind].model_validate(before.body) if before is not None else None]
+        return [side for one in versions if one is not None for side in sides(one)]
+
+    async def _catch_up(self, sides: "Sequence[Condition]", at: datetime) -> None:
+        """Whoever opened while a document was being written may have been judged by the one before."""
+        late = await self.holding.matched(sides, at, since=at - DURABLE_WITHIN)
+        await self.holding.look_again(map(str, late))
 
     async def _check_references(self, document: Record) -> None:
         for where, kind, id_ in references(document):

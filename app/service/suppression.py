@@ -30,6 +30,8 @@ KINDS = {
     HoldReason.SILENCE: "silences", HoldReason.MAINTENANCE: "maintenance-windows", HoldReason.RULE: "routing-rules",
 }  # fmt: skip
 
+BEHIND = (HoldReason.INHIBITION, HoldReason.GROUP)
+
 
 class NewSilence(Record):
     """What to silence, or the incident whose problem; from when (else at once), and until when or for how long."""
@@ -62,7 +64,7 @@ class Standing(Record):
 
 
 class Why(Hold):
-    """A reason in words, with the name of the document behind it where there is one."""
+    """A reason in words, with the name of the document behind it, or the title of the incident."""
 
     says: str
     name: str | None = None
@@ -137,8 +139,13 @@ class Suppressions:
         )  # fmt: skip
 
     async def _said(self, hold: Hold) -> Why:
+        return Why(**hold.model_dump(), says=SAYS[hold.reason], name=await self._name(hold))
+
+    async def _name(self, hold: Hold) -> str | None:
+        if hold.reason in BEHIND:
+            return (await self.incidents.get(hold.by)).title
         kind = KINDS.get(hold.reason)
         document = await self.documents.store.get(kind, hold.by) if kind else None
         body = document.body if document else {}
-        name = body.get("comment") or body.get("name") or None
-        return Why(**hold.model_dump(), says=SAYS[hold.reason], name=str(name) if name else None)
+        name = body.get("comment") or body.get("name")
+        return str(name) if name else None

@@ -1,5 +1,6 @@
 """What enrichers are asked about, and what they found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +17,8 @@ FROM incidents i LEFT JOIN classifications c ON c.incident_id = i.id WHERE i.id 
 """
 KEEP = """
 INSERT INTO enrichments (incident_id, enricher, status, summary, data, source, at, took_ms, cached, error)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+SELECT $1, u.* FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::timestamptz[],
+    $8::float8[], $9::bool[], $10::text[]) AS u
 ON CONFLICT (incident_id, enricher) DO UPDATE SET status = excluded.status, summary = excluded.summary,
     data = excluded.data, source = excluded.source, at = excluded.at, took_ms = excluded.took_ms,
     cached = excluded.cached, error = excluded.error
@@ -36,9 +38,11 @@ class EnrichmentStore:
             raise NotFound("incident", incident_id)
         return About.model_validate(dict(row.items()) | {"incident_id": incident_id, "at": at})
 
-    async def keep(self, incident_id: str, finding: Finding) -> None:
+    async def keep(self, incident_id: str, findings: Sequence[Finding]) -> None:
         """Twice is once: the newest of an enricher stands, unless it failed where an earlier one found something."""
-        await self.pool.execute(
-            KEEP, UUID(incident_id), finding.enricher, finding.status, finding.summary, finding.data, finding.source,
-            finding.at, finding.took_ms, finding.cached, finding.error,
-        )  # fmt: skip
+        if findings:
+            rows = [
+                (f.enricher, f.status, f.summary, f.data, f.source, f.at, f.took_ms, f.cached, f.error)
+                for f in findings
+            ]  # fmt: skip
+            await self.pool.execute(KEEP, UUID(incident_id), *zip(*rows, strict=True))

@@ -1,20 +1,21 @@
 """What bears on whether an incident pages: its group's lead, those it may hide behind, and how often it came back."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
 
 from app.domain.incident import Hold, HoldReason
-from app.domain.matching import Condition, Subject, holds, values
-from app.domain.suppression import InhibitionRule, Lead, Other, equal_field
+from app.domain.matching import Condition, Subject, holds
+from app.domain.suppression import InhibitionRule, Lead, Other
 from app.store.database import Connection, Pool
+from app.store.narrowing import Narrow, alike, either, every, narrowed
 from app.store.search import Clause
 
-OTHERS_AT_MOST = 1000
-"""Open incidents, the newest first, that one is compared with (chosen: what a look may cost)."""
+SOURCES_AT_MOST = 1000
+"""Open incidents, the oldest first, that one is compared with (chosen: what a look may cost)."""
 PAGE = 2000
 INCIDENT = """
 SELECT i.id, i.fingerprint, i.severity, i.status, i.source, i.title, i.description, i.category, i.incident_type,
@@ -24,6 +25,8 @@ SELECT i.id, i.fingerprint, i.severity, i.status, i.source, i.title, i.descripti
 FROM incidents i LEFT JOIN classifications c ON c.incident_id = i.id
 """
 OPEN = "i.status NOT IN ('RESOLVED', 'CLOSED')"
+PAGES = 'NOT jsonb_path_exists(i.holds, \'$[*] ? (@.reason != "inhibition" && @.reason != "group")\')'
+"""Held by nothing but another incident, which pages in its stead."""
 LEAD = """
 SELECT l.id, l.severity, l.status NOT IN ('RESOLVED', 'CLOSED') AS open, l.holds
 FROM incident_members m JOIN incident_groups g ON g.id = m.group_id JOIN incidents l ON l.id = g.lead_id
@@ -34,8 +37,7 @@ INSERT INTO outbox (rank, incident_id)
 SELECT substr(severity, 2)::smallint, id FROM incidents
 WHERE id = ANY($1::uuid[]) AND status NOT IN ('RESOLVED', 'CLOSED')
 """
-PLAIN = frozenset({"source", "severity", "environment", "category", "incident_type", "assigned_team"})
-"""Fields that are columns of one value."""
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,26 @@ class HoldingStore:
         )  # fmt: skip
         return [row["at"] for row in rows]
 
-    async def others(self, rules: Collection[InhibitionRule], incident: Other) -> list[Other]:
-        """Open incidents that an incident could hide behind, or that could behind it: the newest of them."""
-        where = Clause()
-        where.add(OPEN)
-        where.add("i.id <> {0}", UUID(incident.id))
-        alike = [_alike(rule, incident.subject, where) for rule in rules]
-        if all(alike):
-            where.conditions.append(f"({' OR '.join(alike)})")
-        sql = f"{INCIDENT} {where.sql} ORDER BY i.created_at DESC LIMIT {OTHERS_AT_MOST}"
-        return [_other(row, incident.subject.at) for row in await self.pool.fetch(sql, *where.arguments)]
+    async def sources(self, rules: Collection[InhibitionRule], target: Other) -> list[Other]:
+        """Open incidents that an incident could hide behind: the oldest of them."""
+        about = target.subject
+        sides = [(rule, rule.source) for rule in rules if holds(rule.target, about)]
+        if not sides:
+            return []
+        where = _beside(target, sides)
+        where.add(PAGES)
+        sql = f"{INCIDENT} {where.sql} ORDER BY i.created_at, i.id LIMIT {SOURCES_AT_MOST}"
+        return [_other(row, about.at) for row in await self.pool.fetch(sql, *where.arguments)]
+
+    async def targets(self, rules: Collection[InhibitionRule], source: Other) -> list[Other]:
+        """Open incidents that could hide behind an incident and don't."""
+        about = source.subject
+        sides = [(rule, rule.target) for rule in rules if holds(rule.source, about)]
+        if not sides:
+            return []
+        where = _beside(source, sides)
+        where.add("NOT i.holds @> {0}::jsonb", [{"by": source.id}])
+        return [_other(row, about.at) async for row in self._found(where)]
 
     async def held(self, reason: HoldReason) -> dict[str, int]:
         """How many open incidents are held for a reason, by what holds them."""
@@ -83,17 +95,36 @@ class HoldingStore:
         if wanted := [UUID(id_) for id_ in ids]:
             await self.pool.execute(LOOK_AGAIN, wanted)
 
-    async def matched(self, conditions: Collection[Condition], at: datetime) -> list[UUID]:
-        """The open incidents that any of the conditions holds of."""
-        found: list[UUID] = []
-        after = UUID(int=0)
-        while rows := await self.pool.fetch(f"{INCIDENT} WHERE {OPEN} AND i.id > $1 ORDER BY i.id LIMIT {PAGE}", after):
-            after = rows[-1]["id"]
+    async def matched(
+        self, conditions: Collection[Condition], at: datetime, since: datetime | None = None
+    ) -> list[UUID]:
+        """The incidents open at a moment, and opened `since` another, that any of the conditions holds of."""
+        if not conditions:
+            return []
+        where = Clause([OPEN])
+        _add(where, either(map(narrowed, conditions)))
+        if since is not None:
+            where.add("i.created_at >= {0}", since)
+        return [
+            row["id"]
+            async for row in self._found(where)
+            if any(holds(condition, _subject(row, at)) for condition in conditions)
+        ]
+
+    async def _found(self, where: Clause) -> AsyncIterator[asyncpg.Record]:
+        """All of them, some at a time, the oldest first."""
+        after = len(where.arguments) + 1
+        sql = (
+            f"{INCIDENT} {where.sql} AND (i.created_at, i.id) > (${after}::timestamptz, ${after + 1}::uuid)"
+            f" ORDER BY i.created_at, i.id LIMIT {PAGE}"
+        )
+        last: tuple[datetime, UUID] = (BEGINNING, UUID(int=0))
+        while rows := await self.pool.fetch(sql, *where.arguments, *last):
             for row in rows:
-                subject = _subject(row, at)
-                if any(holds(condition, subject) for condition in conditions):
-                    found.append(row["id"])
-        return found
+                yield row
+            if len(rows) < PAGE:
+                return
+            last = rows[-1]["created_at"], rows[-1]["id"]
 
 
 async def look_again(connection: Connection, ids: Collection[UUID]) -> None:
@@ -102,19 +133,17 @@ async def look_again(connection: Connection, ids: Collection[UUID]) -> None:
         await connection.execute(LOOK_AGAIN, list(ids))
 
 
-def _alike(rule: InhibitionRule, subject: Subject, where: Clause) -> str:
-    """What a rule asks of the other side's columns, as SQL over arguments added to `where`; empty when nothing."""
-    tests = []
-    for name in map(equal_field, rule.equal):
-        tag = name.removeprefix("tags.")
-        mine = next(iter(values(name, subject)), None)
-        if tag == name and name not in PLAIN:
-            continue
-        where.arguments += [tag, mine] if tag != name else [mine]
-        n = len(where.arguments)
-        column = f"i.tags->>${n - 1}::text" if tag != name else f"nullif(i.{name}, '')"
-        tests.append(f"{column} IS NOT DISTINCT FROM ${n}::text")
-    return f"({' AND '.join(tests)})" if tests else ""
+def _beside(one: Other, sides: Sequence[tuple[InhibitionRule, Condition]]) -> Clause:
+    """The open incidents beside one that are, as far as SQL can tell, on one of the sides of the rules."""
+    where = Clause([OPEN])
+    where.add("i.id <> {0}", UUID(one.id))
+    _add(where, either(every([narrowed(side), alike(rule, one.subject)]) for rule, side in sides))
+    return where
+
+
+def _add(where: Clause, narrow: Narrow) -> None:
+    if narrow.sql:
+        where.add(narrow.sql, *narrow.arguments)
 
 
 def _subject(row: asyncpg.Record, at: datetime) -> Subject:
@@ -123,12 +152,4 @@ def _subject(row: asyncpg.Record, at: datetime) -> Subject:
 
 def _other(row: asyncpg.Record, at: datetime) -> Other:
     behind = frozenset(hold.by for hold in map(Hold.model_validate, row["holds"]))
-    return Other(
-        id=str(row["id"]), subject=_subject(row, at), opened_at=row["created_at"], silenced=_silenced(row),
-        behind=behind,
-    )  # fmt: skip
-
-
-def _silenced(row: asyncpg.Record) -> bool:
-    """Held by anything but another incident that it hides behind."""
-    return any(hold["reason"] not in (HoldReason.INHIBITION, HoldReason.GROUP) for hold in row["holds"])
+    return Other(id=str(row["id"]), subject=_subject(row, at), opened_at=row["created_at"], behind=behind)

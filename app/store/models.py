@@ -153,6 +153,8 @@ class ModelStore:
 
     async def keep(self, incident_id: str, said: Sequence[object], category: str | None, kind: str | None) -> bool:
         """Keeps what a model said, and fills in what the reporter left open. False: something was said before."""
+        if category is None and kind is None:
+            return await self.pool.execute(CLASSIFIED, UUID(incident_id), *said) == "INSERT 0 1"
         async with self.pool.transaction() as connection:
             first: bool = await connection.execute(CLASSIFIED, UUID(incident_id), *said) == "INSERT 0 1"
             if first:

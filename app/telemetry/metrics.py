@@ -26,7 +26,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.domain.grouping import Grouped
-from app.domain.incident import Incident
+from app.domain.incident import HoldReason, Incident
 from app.domain.rules import ACTIONS
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
@@ -34,7 +34,7 @@ from app.domain.vocabulary import ChannelName, Severity
 SOURCES = frozenset({"api", "alertmanager", "pagerduty"})
 RESULTS = frozenset({"created", "merged", "reopened", "repeat", "resolved", "ignored", "rejected"})
 LEVELS = frozenset(str(level) for level in range(1, 11))
-STAGES = ("classify", "correlate", "route", "suppress")
+STAGES = ("classify", "route", "correlate", "suppress", "enrich")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -111,6 +111,11 @@ ROUTING_DECISIONS = Counter(
 TRIAGE_SKIPPED = Counter(
     "incident_manager_triage_skipped_total", "Stages that failed or took too long; the incident went on.", ("stage",)
 )
+SUPPRESSED = Counter(
+    "incident_manager_suppressed_incidents_total",
+    "Incidents that something keeps from paging, by reason; one is counted anew when its reasons change.",
+    ("reason",),
+)
 ENRICHMENT_DURATION = Histogram(
     "incident_manager_enrichment_duration_seconds",
     "What one look-up around an incident took, by enricher.",
@@ -162,6 +167,8 @@ for _action in (*ACTIONS, "none"):
     ROUTING_DECISIONS.labels(_action)
 for _outcome in ("followed", "abstained", "no_model"):
     ML_PREDICTIONS.labels(_outcome)
+for _reason in HoldReason:
+    SUPPRESSED.labels(_reason)
 for _stage in STAGES:
     TRIAGE_SKIPPED.labels(_stage)
 for _channel in ChannelName:
@@ -189,6 +196,9 @@ def count(incident: Incident, event: EventType, data: Mapping[str, object]) -> N
                 _taken(incident, incident.resolved_at)
         case EventType.ESCALATED:
             ESCALATIONS_TRIGGERED.labels(one_of(LEVELS, data.get("level"))).inc()
+        case EventType.SUPPRESSED:
+            for reason in {hold.reason for hold in incident.holds}:
+                SUPPRESSED.labels(reason).inc()
         case EventType.NOBODY_REACHED:
             UNREACHABLE_TARGETS.inc()
         case EventType.NOTIFICATION_FAILED:
