@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from app.domain.access import Principal, Scope
 from app.domain.decode import Instant
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, Invalid
 from app.domain.incident import Hold, HoldReason
 from app.domain.people import Slug
 from app.domain.record import Record
@@ -89,7 +89,6 @@ class Suppressions:
         """A new silence. Raises: Forbidden, NotFound (the incident), Invalid, Conflict (a taken id), Unavailable."""
         who.may(Scope.RESPOND)
         starts = asked.starts_at or datetime.now(UTC)
-        length = timedelta(minutes=asked.duration_minutes or 0)
         matchers = asked.matchers
         if asked.incident_id is not None:
             async with answering():
@@ -97,7 +96,7 @@ class Suppressions:
             matchers = {"field": "fingerprint", "operator": "equals", "value": incident.fingerprint}
         body = asked.model_dump(mode="json", include={"name", "comment", "enabled"}) | {
             "matchers": matchers, "starts_at": starts.isoformat(), "created_by": who.name,
-            "ends_at": (asked.ends_at or starts + length).isoformat(),
+            "ends_at": (asked.ends_at or _after(starts, asked.duration_minutes or 0)).isoformat(),
         }  # fmt: skip
         return await self.documents.put(who, "silences", asked.id or f"s-{uuid7().hex}", body, expected_version=0)
 
@@ -149,3 +148,11 @@ class Suppressions:
         body = document.body if document else {}
         name = body.get("comment") or body.get("name")
         return str(name) if name else None
+
+
+def _after(starts: datetime, minutes: int) -> datetime:
+    """Raises: Invalid."""
+    try:
+        return starts + timedelta(minutes=minutes)
+    except OverflowError:
+        raise Invalid.field("duration_minutes", "must end by the year 9999") from None

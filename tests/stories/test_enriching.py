@@ -79,7 +79,7 @@ async def test_one_that_fails_and_one_that_is_late_cost_nobody_else_their_answer
     began = time.monotonic()
     came = await desk.looks_around(incident, late, away, broken, home("here"))
     assert time.monotonic() - began < 2
-    assert (came.found, came.missed) == (("here",), ("late", "away", "broken"))
+    assert (came.found, came.missed) == (("here",), ("away", "broken", "late"))
     found = await desk.findings(incident)
     assert {name: (one.status, one.error) for name, one in found.items()} == {
         "late": ("late", "no answer within 0.05 s"), "away": ("failed", "nobody there"),
