@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from app.environment import PREFIX
 from tests.bench import alerts, baselines, wire
 from tests.bench.report import Figure
 from tests.bench.stack import Stack, fresh
@@ -68,6 +69,27 @@ async def figures(seconds: float) -> AsyncIterator[Figure]:
         async with fresh() as stack, _paused(stack.pids["worker"] if meanwhile == STOPPED else None):
             async for figure in _on(stack, (singles, batches), seconds, meanwhile):
                 yield figure
+
+
+async def beside_triage(seconds: float) -> Figure:
+    """What triage costs those who send alerts: new ones, one after the other, with all of it and with none of it."""
+    rates = []
+    for switch in ("true", "false"):
+        names = ("ENABLE_ML_CLASSIFICATION", "ENABLE_ENRICHMENT", "ENABLE_CORRELATION")
+        settings = dict.fromkeys(names, switch) | {f"{PREFIX}CORRELATION__ENABLED": switch}
+        async with fresh(**settings) as stack:
+            tally = await wire.closed_loop(
+                stack.port, alerts.singles(alerts.new()), b'"outcome":"created"', connections=16, seconds=seconds
+            )
+        rates.append((tally.rate, tally.percentile(0.95)))
+    (triaged, triaged_p95), (plain, plain_p95) = rates
+    return Figure(
+        "ingest beside triage",
+        f"New single alerts over 16 connections for {seconds:.0f} s while their workflows run, on a stack with "
+        "classification, enrichment and correlation, then on one without; a closed loop, on the same cores.",
+        f"{triaged:,.0f}/s, p95 {triaged_p95:.1f} ms with; {plain:,.0f}/s, p95 {plain_p95:.1f} ms without; ratio "
+        f"{triaged / plain:.2f}",
+    )
 
 
 async def _on(stack: Stack, loads: tuple[Load, Load], seconds: float, meanwhile: str) -> AsyncIterator[Figure]:

@@ -35,6 +35,7 @@ async def figures(groups: Sequence[str], quick: bool) -> AsyncIterator[report.Fi
         for figure in await triage.figures(20 if quick else 500):
             yield figure
         yield await enriching.figure(20 if quick else 300)
+        yield await ingest.beside_triage(1 if quick else 8)
 
 
 async def bench(groups: Sequence[str], quick: bool) -> None:

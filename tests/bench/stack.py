@@ -49,8 +49,8 @@ class Stack:
 
 
 @contextlib.asynccontextmanager
-async def fresh() -> AsyncIterator[Stack]:
-    """A new stack, ready; stopped and forgotten on leaving."""
+async def fresh(**settings: str) -> AsyncIterator[Stack]:
+    """A new stack, ready; stopped and forgotten on leaving. `settings` by the names of their variables."""
     with tempfile.TemporaryDirectory(prefix="llm-im-bench-") as name:
         home = Path(name)
         home.chmod(0o711)  # lets the account PostgreSQL runs as reach its data
@@ -61,7 +61,9 @@ async def fresh() -> AsyncIterator[Stack]:
             return "everything is ready" in log.read_text()
 
         command = [sys.executable, "-m", "app.cli", "up"]
-        child = Child("stack", command, ready, environment=environment(home, ports), log=log, stop_signal=SIGINT)
+        child = Child(
+            "stack", command, ready, environment=environment(home, ports) | settings, log=log, stop_signal=SIGINT
+        )
         async with running(child) as process:
             database = Cluster(home, ports["STACK__POSTGRES_PORT"])
             temporal = f"127.0.0.1:{ports['STACK__TEMPORAL_PORT']}"

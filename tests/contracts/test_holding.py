@@ -1,5 +1,6 @@
 """Holding over a real PostgreSQL: what it reads, whom it tells, and that whoever hides has somebody to hide behind."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -221,6 +222,7 @@ async def test_reopenings_are_read_from_the_timeline_within_the_window(desk: Des
 async def test_writing_and_deleting_tells_the_open_incidents_it_meets_before_or_after(desk: Desk) -> None:
     x, y, over = await desk.opens("x"), await desk.opens("y"), await desk.opens("x")
     await desk.resolves(over)
+    await desk.connections.execute("UPDATE incidents SET created_at = created_at - interval '1 hour'")
     await desk.told()
     await desk.puts("silences", "s", matchers=from_source("x"), **for_an_hour())
     assert set(await desk.told()) == {x}
@@ -234,6 +236,22 @@ async def test_writing_and_deleting_tells_the_open_incidents_it_meets_before_or_
     assert set(await desk.told()) == {x, y}
     await desk.puts("users", "alice", email="alice@example.com")
     assert await desk.told() == {}
+
+
+async def test_whoever_opens_while_a_silence_is_being_deleted_looks_again(desk: Desk) -> None:
+    await desk.puts("silences", "s", matchers=from_source("x"), **for_an_hour())
+    async with desk.connections.transaction() as held_up:
+        await held_up.execute("LOCK documents IN SHARE MODE")
+        deleting = asyncio.create_task(desk.http.delete("/api/v1/silences/s"))
+        async with asyncio.timeout(10):
+            while not await held_up.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+        id_ = await desk.opens("x")
+        assert await desk.reasons(id_) == [(HoldReason.SILENCE, "s")]
+        await desk.told()
+    assert (await deleting).status_code == 204
+    assert await desk.told() == {id_: 1}
+    assert await desk.reasons(id_) == []
 
 
 CONDITIONS: list[object] = [
