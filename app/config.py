@@ -202,7 +202,7 @@ class Elasticsearch(Remote):
 
 
 class StatusPage(Section):
-    provider: Name = Field(description="As alerts call it in their label `provider`: openai, anthropic, …")
+    provider: Name = Field(description="As alerts call it in their label `provider`, like openai.")
     url: WebUrl | None = Field(None, description="The page's base address; none = the known one of the provider.")
     components: tuple[str, ...] = Field((), description="Those that matter; none = the provider's known ones, or all.")
 
