@@ -128,7 +128,9 @@ class Triage:
             said = await stages.run("classify", self.classifying.classify(id_, at))
         row |= _learned(row, said) | {"severity": said.severity if said else heard.severity}
         route = await stages.run("route", self.routing.route(_subject(row, at), id_, row["created_at"], at))
-        row |= {"severity": route.severity, "tags": row["tags"] | route.labels} if route else {}
+        if route is not None:
+            team = route.assigned_team or row["assigned_team"]
+            row |= {"severity": route.severity, "tags": row["tags"] | route.labels, "assigned_team": team}
         if row["severity"] is not heard.severity:
             await self.incidents.read_as(id_, row["severity"])
         grouped = None

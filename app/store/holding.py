@@ -28,10 +28,14 @@ OPEN = "i.status NOT IN ('RESOLVED', 'CLOSED')"
 PAGES = 'NOT jsonb_path_exists(i.holds, \'$[*] ? (@.reason != "inhibition" && @.reason != "group")\')'
 """Held by nothing but another incident, which pages in its stead."""
 LEAD = """
-SELECT l.id, l.severity, l.status NOT IN ('RESOLVED', 'CLOSED') AS open, l.holds
+SELECT l.id, l.severity, l.holds, l.status NOT IN ('RESOLVED', 'CLOSED') AND (
+    l.workflow_state IS NULL OR l.status IN ('ACKNOWLEDGED', 'IN_PROGRESS') OR (l.policy_id IS NOT NULL
+        AND (l.level = 0 OR EXISTS (SELECT FROM deliveries d WHERE d.incident_id = l.id)))
+) AS open
 FROM incident_members m JOIN incident_groups g ON g.id = m.group_id JOIN incidents l ON l.id = g.lead_id
 WHERE m.incident_id = $1 AND l.id <> $1 AND g.status <> 'resolved'
 """
+"""One whose pages reach nobody, and that nobody has taken, is nothing to hide behind."""
 LOOK_AGAIN = """
 INSERT INTO outbox (rank, incident_id)
 SELECT substr(severity, 2)::smallint, id FROM incidents

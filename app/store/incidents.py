@@ -115,7 +115,7 @@ WHERE id <> $1::uuid AND status NOT IN ('RESOLVED', 'CLOSED') AND id = ANY(ARRAY
 BEARS_ON_OTHERS = frozenset(
     {
         EventType.RESOLVED, EventType.CLOSED, EventType.REOPENED, EventType.SEVERITY_CHANGED,
-        EventType.SUPPRESSED, EventType.UNSUPPRESSED,
+        EventType.SUPPRESSED, EventType.UNSUPPRESSED, EventType.NOBODY_REACHED,
     }
 )  # fmt: skip
 

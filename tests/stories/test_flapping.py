@@ -1,11 +1,17 @@
 """What comes and goes pages for a while, then nobody, and again once it stays."""
 
+from prometheus_client import REGISTRY
+
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.incident import CommandKind, HoldReason
 from app.domain.vocabulary import Severity, Status
 from tests.support.world import Story, World
 
 REOPENINGS = 4
+
+
+def counted(reason: HoldReason) -> float:
+    return REGISTRY.get_sample_value("incident_manager_suppressed_incidents_total", {"reason": reason}) or 0
 
 
 async def comes_and_goes(story: Story) -> list[str]:
@@ -21,7 +27,9 @@ async def test_what_comes_and_goes_is_held_until_it_stays(world: World) -> None:
     assert await story.told() == ["alice"]
     for _ in range(REOPENINGS - 1):
         assert await comes_and_goes(story) == ["alice"]
+    before = counted(HoldReason.FLAPPING)
     assert await comes_and_goes(story) == []
+    assert counted(HoldReason.FLAPPING) == before + 1
     [hold] = (await world.gateway.incidents.get(ME, story.id)).suppression
     assert hold.reason is HoldReason.FLAPPING
     assert await story.after(minutes=14) == []

@@ -170,6 +170,17 @@ async def test_nobody_hides_behind_a_lead_that_is_silenced_itself(world: World) 
     assert await member.told() == ["bob"]
 
 
+async def test_nobody_hides_behind_a_lead_whose_pages_reach_nobody(world: World) -> None:
+    await world.gateway.documents.put(ME, "users", "ghost", {"name": "Ghost"})
+    service = f"s-{uuid.uuid4().hex[:8]}"
+    alike: dict[str, Any] = {"title": f"{service} answers with errors", "affected_services": (service,)}
+    lead = await world.opens(["ghost"], **alike)
+    await lead.eventually(EventType.NOBODY_REACHED)
+    member = await world.opens(["bob"], **alike)
+    assert await member.told() == ["bob"]
+    assert (await world.gateway.incidents.get(ME, member.id)).parent_incident == lead.id
+
+
 async def test_what_a_bigger_problem_explains_is_inhibited_until_that_is_over(world: World) -> None:
     cluster = uuid.uuid4().hex[:8]
     down, slow = f"down-{cluster}", f"slow-{cluster}"

@@ -235,16 +235,17 @@ async def time_skipping() -> AsyncIterator[TimeSkipper]:
 
 @asynccontextmanager
 async def world_on(
-    url: str, connections: Pool, skipper: TimeSkipper, *, triaging: bool = False
+    url: str, connections: Pool, skipper: TimeSkipper, *, triaging: bool = False, around: Enrichment | None = None
 ) -> AsyncIterator[World]:
     """Services, dispatcher and workers over a database and a Temporal; webhooks are real, all else goes by pigeon.
 
-    Unless `triaging`, incidents that look alike have nothing to do with each other, and nothing is looked up.
+    Unless `triaging`, incidents that look alike have nothing to do with each other, and nothing is looked up;
+    `around` says who is asked.
     """
     settings = Settings(
         storage=Storage(connection_string=SecretStr(url)),
         notifications=Notifications(bundling=Bundling(enabled=False)),
-        correlation=Correlation(enabled=triaging), enrichment=Enrichment(enabled=triaging),
+        correlation=Correlation(enabled=triaging), enrichment=around or Enrichment(enabled=triaging),
         ml=MachineLearning(enabled=triaging),
     )  # fmt: skip
     flock: dict[ChannelName, Pigeon] = {name: Pigeon(name) for name in ChannelName if name is not ChannelName.WEBHOOK}
@@ -252,8 +253,8 @@ async def world_on(
         http = await stack.enter_async_context(Http(LOOPBACK, deadline_secs=2))
         channels: dict[ChannelName, Channel] = {ChannelName.WEBHOOK: Webhook(http), **flock}
         gateway = services(settings, connections, skipper.client, channels)
-        around = await stack.enter_async_context(enriching(settings, connections))
-        staff = workers(skipper.client, crew(settings, connections, channels, around))
+        looking = await stack.enter_async_context(enriching(settings, connections))
+        staff = workers(skipper.client, crew(settings, connections, channels, looking))
         for worker in staff:
             await stack.enter_async_context(worker)
         dispatching = asyncio.create_task(gateway.dispatcher.run())
