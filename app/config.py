@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+import re
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
+from string import Template
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -41,6 +43,22 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
 
 def _level(name: object) -> object:
     return {"trace": "debug", "warn": "warning"}.get(name.lower(), name.lower()) if isinstance(name, str) else name
+
+
+PROMQL_VARIABLES = ("service", "model", "group", "provider", "node")
+PROMQL_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
+
+
+def _promql(query: str) -> str:
+    """Values come from alerts: they stand in quotes, where they are escaped, or nowhere."""
+    template = Template(query)
+    if not template.is_valid():
+        raise ValueError("has a $ that begins no variable; write $$ for the sign itself")
+    if unknown := set(template.get_identifiers()) - set(PROMQL_VARIABLES):
+        raise ValueError(f"has no value for ${min(unknown)}; there are ${', $'.join(PROMQL_VARIABLES)}")
+    if "$" in PROMQL_QUOTED.sub("", query):
+        raise ValueError("may have variables only inside quotes")
+    return query
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -185,8 +203,8 @@ class Remote(Section):
 
 
 class Prometheus(Remote):
-    queries: dict[Name, str] = Field(
-        {}, description="Name → PromQL with $service, $model, $provider, $node; asked where all of them are known."
+    queries: dict[Name, Annotated[str, AfterValidator(_promql)]] = Field(
+        {}, description="Name → PromQL with $service, $model, $group, $provider, $node in quotes; asked where known."
     )
 
 

@@ -2,8 +2,11 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from pydantic_core import from_json
 
 from app.config import Remote
 from app.domain.enrichment import NoAnswer
@@ -24,19 +27,31 @@ async def asked(http: Http, url: str, headers: Mapping[str, str], body: object =
             said = {**headers, "content-type": "application/json"}
             answer = await http.post(url, json.dumps(body).encode(), said, read_at_most=READ_AT_MOST)
     except (Busy, Unanswered, Blocked, Invalid) as no:
-        raise NoAnswer(str(no)[:SHOWN]) from no
+        raise NoAnswer(line(str(no))) from no
     return _json(answer)
 
 
 def _json(answer: Answer) -> Any:
     if not 200 <= answer.status < 300:
-        raise NoAnswer(f"answered {answer.status}: {' '.join(answer.text.split())[:SHOWN]}")
+        raise NoAnswer(f"answered {answer.status}: {line(answer.text)}")
     if len(answer.text.encode()) >= READ_AT_MOST:
         raise NoAnswer(f"answered with more than {READ_AT_MOST >> 20} MiB")
+    if "\\u0000" in answer.text:
+        raise NoAnswer("answered with a NUL, which PostgreSQL cannot keep")
     try:
-        return json.loads(answer.text)
-    except (ValueError, RecursionError) as no:
+        return from_json(answer.text)  # refuses half a surrogate pair and what is nested without end
+    except ValueError as no:
         raise NoAnswer("answered without JSON") from no
+
+
+def line(text: str) -> str:
+    """What somebody said, short, as one printable line."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text[: 4 * SHOWN]).split())[:SHOWN]
+
+
+def escaped(value: str) -> str:
+    """A value inside the quotes of PromQL or LogQL, of whichever kind: nothing in it ends them."""
+    return re.sub(r"[\"'`\\\n]", lambda sign: f"\\x{ord(sign.group()):02x}", value)
 
 
 def credentials(said: Remote) -> dict[str, str]:

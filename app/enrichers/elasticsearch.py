@@ -64,7 +64,11 @@ class Elasticsearch:
         answer = await asked(self.http, self.url, self.headers, ask)
         counted: Counter[str] = Counter()
         for bucket in listed(dug(answer, "aggregations", "kinds", "buckets")):
-            count = dug(bucket, "doc_count")
-            counted[str(dug(bucket, "key"))[:100]] = count if isinstance(count, int) else 0
-        total = dug(answer, "hits", "total", "value")
-        return errors(counted, total if isinstance(total, int) else counted.total(), about, "Elasticsearch")
+            counted[str(dug(bucket, "key"))[:100]] = number(dug(bucket, "doc_count"))
+        total = number(dug(answer, "hits", "total", "value"))
+        return errors(counted, total or counted.total(), about, "Elasticsearch")
+
+
+def number(found: object) -> int:
+    """A count in somebody's JSON; 0 where something else is there, or more than there can be."""
+    return found if isinstance(found, int) and 0 <= found < 2**53 else 0

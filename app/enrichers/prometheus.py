@@ -10,14 +10,14 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from urllib.parse import urlencode
 
 from app.config import Enrichment
 from app.domain.enrichment import About, Found, NoAnswer
-from app.enrichers.asking import asked, credentials, dug, listed
+from app.enrichers.asking import asked, credentials, dug, escaped, line, listed
 
 if TYPE_CHECKING:
     from app.enrichers.base import Stores
@@ -27,6 +27,8 @@ POINTS = 60
 SERIES = 3
 ASKED_AT_MOST = 6
 SHOWN = 3
+ENDED_SECS = 300
+"""Prometheus itself takes a series for ended when it is missing for so long (its look-back)."""
 KNOWN_BY = {
     "service": ("service", "app", "job"),
     "model": ("model", "model_name", "litellm_model_name"),
@@ -85,13 +87,14 @@ QUERIES = (
 
 
 class Course(NamedTuple):
-    """One series over the window."""
+    """One series over the window; `seen`: when it was last, in seconds since 1970."""
 
     labels: dict[str, str]
     first: float
     last: float
     low: float
     high: float
+    seen: float
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class Prometheus:
         data: dict[str, object] = {
             name: {"query": text, "series": [course._asdict() for course in courses]} for name, text, courses in found
         }
-        summary = "; ".join(told(name, courses[0]) for name, _, courses in found[:SHOWN])
+        summary = "; ".join(told(name, courses[0], about.at) for name, _, courses in found[:SHOWN])
         return Found(summary=summary, data=data, at=about.at, source="Prometheus")
 
     def _wanted(self, about: About) -> list[tuple[Query, str]]:
@@ -163,7 +166,7 @@ class Prometheus:
         asks = {"query": query, "start": begins.timestamp(), "end": about.at.timestamp(), "step": f"{step:.0f}"}
         answer = await asked(self.http, f"{self.url}/api/v1/query_range?{urlencode(asks)}", self.headers)
         if dug(answer, "status") != "success":
-            raise NoAnswer(f"{dug(answer, 'errorType')}: {dug(answer, 'error')}"[:200])
+            raise NoAnswer(line(f"{dug(answer, 'errorType')}: {dug(answer, 'error')}"))
         courses = [course(series) for series in listed(dug(answer, "data", "result"))]
         return sorted((one for one in courses if one is not None), key=lambda one: -one.last)[:SERIES]
 
@@ -178,27 +181,26 @@ def names(about: About) -> dict[str, str]:
     return found | ({"service": about.called[0]} if about.called else {})
 
 
-def escaped(value: str) -> str:
-    """A value inside the double quotes of a matcher, where nothing in it ends them."""
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
 def course(series: object) -> Course | None:
     """A series of somebody's matrix; None where it holds no number."""
-    values = []
+    values, seen = [], 0.0
     for point in listed(dug(series, "values")):
         try:
-            value = float(dug(point, 1))
-        except (TypeError, ValueError):
+            at, value = float(dug(point, 0)), float(dug(point, 1))
+        except (TypeError, ValueError, OverflowError):
             continue
         if math.isfinite(value):
             values.append(value)
+            seen = at
     if not values:
         return None
     labels = dug(series, "metric")
     said = {str(name)[:100]: str(value)[:100] for name, value in labels.items()} if isinstance(labels, dict) else {}
-    return Course(dict(list(said.items())[:10]), values[0], values[-1], min(values), max(values))
+    return Course(dict(list(said.items())[:10]), values[0], values[-1], min(values), max(values), seen)
 
 
-def told(name: str, course: Course) -> str:
-    return f"{name} {course.last:.3g} (was {course.first:.3g}, at most {course.high:.3g})"
+def told(name: str, course: Course, at: datetime) -> str:
+    """A series that ended is a finding, too: whoever reports it may be down."""
+    ended = at.timestamp() - course.seen > ENDED_SECS and course.seen > 0
+    until = f" until {datetime.fromtimestamp(course.seen, UTC):%H:%M} UTC" if ended else ""
+    return f"{name} {course.last:.3g}{until} (was {course.first:.3g}, at most {course.high:.3g})"

@@ -8,6 +8,7 @@ speaks of what nobody here uses.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
@@ -63,29 +64,38 @@ class Status:
         named = self._named(about)
         if not named:
             return None
-        said = await asyncio.gather(*(self._ask(provider) for provider in named))
-        data: dict[str, object] = dict(zip(named, said, strict=True))
-        summary = "; ".join(f"{provider}: {told(troubles)}" for provider, troubles in zip(named, said, strict=True))
-        return Found(summary=summary, data=data, at=about.at, source="status page")
+        answers = await asyncio.gather(*(self._ask(provider) for provider in named), return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if len(failures) == len(answers) or not isinstance(failure, NoAnswer):
+                raise failure
+        said = {name: answer for name, answer in zip(named, answers, strict=True) if isinstance(answer, list)}
+        summary = "; ".join(f"{provider}: {told(troubles)}" for provider, troubles in said.items())
+        return Found(summary=summary, data=dict(said), at=about.at, source="status page")
 
     def _named(self, about: About) -> list[str]:
         """The providers an incident names, in its labels, or else in its title."""
         tags = {about.tags[label].lower() for label in SAID_BY if about.tags.get(label)}
-        named = tags or {provider for provider in self.pages if provider in about.title.lower()}
+        named = tags or {
+            page for page in self.pages if re.search(rf"(?<!\w){re.escape(page)}(?!\w)", about.title.lower())
+        }
         return sorted(named & self.pages.keys())
 
     async def _ask(self, provider: str) -> list[dict[str, str]]:
         """The components that matter and aren't well."""
         page = self.pages[provider]
         answer = await asked(self.http, f"{page.url}/api/v2/summary.json", {})
-        if not isinstance(dug(answer, "components"), list):
-            raise NoAnswer(f"{provider}'s status page has no components")
-        return [
-            {"component": name[:200], "status": status[:100]}
+        states = [
+            (str(dug(component, "name"))[:200], str(dug(component, "status"))[:100])
             for component in listed(dug(answer, "components"))
-            if (name := str(dug(component, "name"))) and matters(name, page.components)
-            and (status := str(dug(component, "status"))) != "operational" and not dug(component, "group")
-        ][:50]  # fmt: skip
+            if dug(component, "name") and dug(component, "status") and not dug(component, "group")
+        ]
+        matter = [(name, status) for name, status in states if matters(name, page.components)]
+        if not matter:
+            raise NoAnswer(
+                f"{provider}'s status page has none of the components: {', '.join(page.components) or 'any'}"
+            )
+        return [{"component": name, "status": status} for name, status in matter if status != "operational"][:50]
 
 
 def matters(name: str, wanted: tuple[str, ...]) -> bool:

@@ -70,7 +70,7 @@ class School:
     async def corrects(self, incident_id: str, severity: str) -> dict[str, Any]:
         answer = await self.http.post(
             f"/api/v1/incidents/{incident_id}/classification/feedback",
-            json={"severity": severity, "incident_type": "Performance", "notes": "as agreed"},
+            json={"severity": severity, "incident_type": "Performance"},
         )
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -131,7 +131,7 @@ async def test_a_prediction_says_how_sure_it_is_what_would_stand_and_why(school:
     ("/ml/labels", {"labels": [{"title": "x"}]}, "labels[0].severity"),
     ("/ml/models/none/rollback", {}, "version"),
     ("/ml/models/0/pin", {}, "version"),
-    (f"/incidents/{uuid4()}/classification/feedback", {"notes": "?"}, "severity"),
+    (f"/incidents/{uuid4()}/classification/feedback", {}, "severity"),
     (f"/incidents/{uuid4()}/classification/feedback", {"severity": "P1", "incident_type": "Odd"}, "incident_type"),
 ])  # fmt: skip
 async def test_what_cannot_be_read_is_refused_by_its_field(

@@ -35,17 +35,20 @@ def page(*found: dict[str, object], **more: Any) -> Message:
     return Message.model_validate(said | more)
 
 
-FOUND = (
-    finding("historical", "“slow”, resolved 3 h ago by bob: restarted"),
-    finding("prometheus", "error ratio 12 %", minutes=5),
-    finding("changes", f"12 min ago: {NASTY}"),
-    finding("team", "", status="late", error="no answer within 2 s"),
-    finding("loki", "", status="nothing"),
-)
+def found(**more: Any) -> Message:
+    """A page with everything that was looked up a moment ago."""
+    return page(
+        finding("historical", "“slow”, resolved 3 h ago by bob: restarted"),
+        finding("prometheus", "error ratio 12 %", minutes=5),
+        finding("changes", f"12 min ago: {NASTY}"),
+        finding("team", "", status="late", error="no answer within 2 s"),
+        finding("loki", "", status="nothing"),
+        **more,
+    )
 
 
 def test_a_line_each_what_helps_most_first_with_its_source_and_its_age_when_it_is_old() -> None:
-    assert context(page(*FOUND)) == [
+    assert context(found()) == [
         "Changed: 12 min ago: <b>&*bold*</b> <!channel> [x](http://x) (the source)",
         "Similar: “slow”, resolved 3 h ago by bob: restarted (the source)",
         "Prometheus: error ratio 12 % (the source, 5 min ago)",
@@ -69,11 +72,11 @@ def test_what_is_not_there_or_not_understood_is_left_out(incident: dict[str, obj
 
 
 def test_a_message_about_many_says_nothing_of_one() -> None:
-    assert context(page(*FOUND, bundled=(Bundled(incident_id="j", title="t", severity="P2"),))) == []
+    assert context(found(bundled=(Bundled(incident_id="j", title="t", severity="P2"),))) == []
 
 
 def test_every_channel_says_it_in_its_own_way() -> None:
-    message = page(*FOUND, acknowledge_url="https://x/ack")
+    message = found(acknowledge_url="https://x/ack")
     mail = letter(message, "a@example.com", "b@example.com")
     text, html = (part.get_content() for part in mail.iter_parts())
     assert "Context\n    Changed: 12 min ago: <b>" in text.replace("\r\n", "\n")

@@ -1,8 +1,8 @@
 """Prometheus, Loki, Elasticsearch and status pages, asked as their documentation says; whatever they answer."""
 
 import asyncio
-import contextlib
 import json
+import re
 import shutil
 import string
 from collections.abc import AsyncIterator
@@ -14,20 +14,24 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from app.child import Child, running
+from app.config import PROMQL_VARIABLES, Enrichment, StatusPage
 from app.config import Elasticsearch as ElasticsearchSettings
-from app.config import Enrichment, StatusPage
 from app.config import Loki as LokiSettings
 from app.config import Prometheus as PrometheusSettings
 from app.domain.enrichment import About, Found, NoAnswer
 from app.domain.vocabulary import Severity
 from app.enrichers import ENRICHERS
+from app.enrichers.asking import escaped
 from app.enrichers.base import Enricher
-from app.enrichers.prometheus import course, escaped
+from app.enrichers.loki import KIND
+from app.enrichers.prometheus import KNOWN_BY, course, told
 from app.net.http import LOOPBACK, Http
 from app.stack import answering, free_port
+from app.store.database import Pool
+from tests.support.enriching import study
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, http_receiver
 
 NOW = datetime.now(UTC)
@@ -110,40 +114,76 @@ async def test_numbers_that_are_none_are_left_out(http: Http, other: HttpReceive
 
 
 @given(value=st.text())
-def test_no_label_ends_a_matcher(value: str) -> None:
-    quoted = f'"{escaped(value)}"'
-    assert "\n" not in quoted
-    inside, skip = 0, False
-    for sign in quoted:
-        if skip:
-            skip = False
-        elif sign == "\\":
-            skip = True
-        elif sign == '"':
-            inside += 1
-    assert (inside, skip) == (2, False)
+def test_no_label_ends_a_matcher_however_it_is_quoted(value: str) -> None:
+    assert not set("\"'`\n") & set(escaped(value))
+    assert re.fullmatch(r"([^\\]|\\x[0-9a-f]{2})*", escaped(value), re.DOTALL)
+    assert re.sub(r"\\x(..)", lambda hexed: chr(int(hexed[1], 16)), escaped(value)) == value
 
 
-@given(series=st.recursive(st.none() | st.text() | st.floats(), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(["values", "metric", "a"]), inner)))  # fmt: skip
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("rate(${service}_total[5m])", "inside quotes"), ('x{s="$servce"}', "servce"),
+        ('x{s=~"a|b$"}', r"\$\$"), ("x{s='$service'} or $group", "inside quotes"),
+    ],
+)  # fmt: skip
+def test_a_query_that_could_never_be_asked_or_be_broken_out_of_is_refused(query: str, why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        PrometheusSettings(queries={"own": query})
+
+
+def test_every_variable_of_a_query_may_be_used() -> None:
+    assert set(PROMQL_VARIABLES) == set(KNOWN_BY)
+    said = PrometheusSettings(queries={"own": 'x{a="$service",b=\'${model}\',c=~"y$$"} > 0'})
+    assert said.queries
+
+
+@given(series=st.recursive(
+    st.none() | st.text() | st.floats() | st.just(10**400),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["values", "metric", "a"]), inner),
+))  # fmt: skip
 def test_no_series_is_too_strange(series: object) -> None:
-    course(series)
+    if (found := course(series)) is not None:
+        assert told("it", found, NOW)
 
 
-async def test_loki_counts_kinds_of_errors_and_keeps_no_line(http: Http, other: HttpReceiver) -> None:
-    secret = "my card is 4111 1111 1111 1111"
-    lines = [
-        ["1", f"openai.APITimeoutError: {secret}"], ["2", "APITimeoutError again"], ["3", "CUDA out of memory"],
-        ["4", f"failed: {secret}"],
-    ]  # fmt: skip
-    other.usually = says({"status": "success", "data": {"resultType": "streams", "result": [{"values": lines}]}})
-    found = await looked(made("loki", http, loki=LokiSettings(url=base(other), username="u", password=SecretStr("p"))))
-    assert found.summary.startswith("4 lines of errors: APITimeoutError ×2")
-    assert secret not in found.model_dump_json()
-    query = parse_qs(urlsplit(other.items[0].path).query)
-    assert query["query"][0].startswith('{app="chat"} |~ `')
-    assert int(query["end"][0]) - int(query["start"][0]) == pytest.approx(1800 * 10**9, rel=0.001)
+async def test_a_series_that_ended_is_not_told_as_if_it_went_on(http: Http, other: HttpReceiver) -> None:
+    gone = matrix("3")
+    gone["data"]["result"][0]["values"] = [[(NOW - timedelta(minutes=9)).timestamp(), "3"]]  # type: ignore[index]
+    other.usually = says(gone)
+    found = await looked(made("prometheus", http, prometheus=PrometheusSettings(url=base(other))))
+    assert f"failures of the provider 3 until {NOW - timedelta(minutes=9):%H:%M} UTC" in found.summary
+
+
+async def test_loki_counts_kinds_of_errors_and_sends_no_line(http: Http, other: HttpReceiver) -> None:
+    counted = {"APITimeoutError": "41", "CUDA out of memory": "2", "": "7"}
+    vector = [
+        {"metric": {"error_kind": kind} if kind else {}, "value": [NOW.timestamp(), n]} for kind, n in counted.items()
+    ]
+    other.usually = says({"status": "success", "data": {"resultType": "vector", "result": vector}})
+    about = ABOUT.model_copy(update={"services": ('ch"at',)})
+    enricher = made("loki", http, loki=LokiSettings(url=base(other), username="u", password=SecretStr("p")))
+    found = await looked(enricher, about)
+    assert found.summary == "50 lines of errors: APITimeoutError ×41, other ×7, CUDA out of memory ×2"
+    asked = urlsplit(other.items[0].path)
+    query = parse_qs(asked.query)
+    assert asked.path == "/loki/api/v1/query", "counted over there, not fetched"
+    assert '(count_over_time({app="ch\\x22at"} |~ `' in query["query"][0]
+    assert "[1800s]" in query["query"][0]
+    assert int(query["time"][0]) == pytest.approx(NOW.timestamp() * 1e9, abs=1e9)
     assert other.items[0].headers["authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("openai.APITimeoutError: slow", "APITimeoutError"), ("fatal: CUDA out of memory. Tried", "CUDA out of memory"),
+        ("error: HTTP 503 from upstream", "HTTP 503"), ("error for ann@example.com", None),
+    ],
+)  # fmt: skip
+def test_what_is_taken_of_a_line_is_the_kind_of_its_error(line: str, kind: str | None) -> None:
+    found = re.search(KIND, line)
+    assert (found and found.group()) == kind
 
 
 async def test_elasticsearch_is_asked_for_counts_only(http: Http, other: HttpReceiver) -> None:
@@ -182,29 +222,63 @@ async def test_all_is_well_is_worth_knowing_too(http: Http, other: HttpReceiver)
     assert (await looked(status)).summary == "openai: all operational"
 
 
+async def test_one_page_that_is_away_costs_the_other_nothing(http: Http, other: HttpReceiver) -> None:
+    other.replies.extend([Reply(503), says({"components": [{"name": "Responses", "status": "degraded_performance"}]})])
+    pages = tuple(StatusPage(provider=name, url=base(other)) for name in ("anthropic", "openai"))
+    both = ABOUT.model_copy(update={"tags": {}, "title": "OpenAI and Anthropic fail"})
+    found = await looked(made("status", http, status_pages=pages), both)
+    assert "Responses degraded performance" in found.summary
+    assert len(found.data) == 1
+
+
+async def test_a_page_that_renamed_what_matters_does_not_say_all_is_well(http: Http, other: HttpReceiver) -> None:
+    other.usually = says({"components": [{"name": "API v9", "status": "major_outage"}, {"name": "Responses"}]})
+    status = made("status", http, status_pages=(StatusPage(provider="openai", url=base(other)),))
+    with pytest.raises(NoAnswer, match="none of"):
+        await status.look_up(ABOUT)
+
+
+async def test_a_provider_is_not_found_inside_another_word(http: Http, other: HttpReceiver) -> None:
+    status = made("status", http, status_pages=(StatusPage(provider="cohere", url=base(other)),))
+    assert await status.look_up(ABOUT.model_copy(update={"tags": {}, "title": "incoherent answers"})) is None
+    assert other.items == []
+
+
+UNSTORABLE = json.dumps(
+    matrix("1") | {
+        "components": [{"name": "Chat Completions ?", "status": "?"}], "hits": {"total": {"value": 7}},
+        "aggregations": {"kinds": {"buckets": [{"key": "?", "doc_count": 7}]}},
+    }
+    | {"data": {"result": [{"metric": {"a": "?", "error_kind": "?"}, "values": [[7, 7]], "value": [7, 7]}]}}
+).encode()  # fmt: skip
 STRANGE = {
     "an error": says(b"too many requests", 503), "html": says(b"<html>login</html>"), "a list": says([1, 2]),
     "null": says(b"null"), "a redirect": Reply(302, {"location": "http://169.254.169.254/"}), "nothing": SILENCE,
     "no end": Reply(body=b"x" * 65_536, endless=True), "deep": says(b"[" * 100_000),
     "wrong kinds": says({"status": "success", "data": {"result": {"values": 3}}, "hits": 3, "aggregations": [1]}),
+    "a NUL": says(b"it is \0 away", 503), "a kept NUL": says(UNSTORABLE.replace(b"?", rb"\u0000")),
+    "half a sign": says(UNSTORABLE.replace(b"?", rb"\ud800")), "too many": says(UNSTORABLE.replace(b"7", b"7" * 400)),
     "half": Reply(headers={}, body=b'{"sta', hangs="after the head"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("strange", STRANGE)
-@pytest.mark.parametrize("name", ["prometheus", "loki", "elasticsearch", "status"])
-async def test_whatever_is_answered_there_is_one_kind_of_failure(
-    http: Http, other: HttpReceiver, name: str, strange: str
+async def test_whatever_is_answered_there_is_one_kind_of_failure_and_it_can_be_kept(
+    http: Http, other: HttpReceiver, connections: Pool, strange: str
 ) -> None:
     other.usually = STRANGE[strange]
-    url = base(other)
-    said: dict[str, Any] = {
-        "prometheus": {"url": url}, "loki": {"url": url}, "elasticsearch": {"url": url},
-        "status_pages": ({"provider": "openai", "url": url},),
-    }  # fmt: skip
-    with contextlib.suppress(NoAnswer):
-        found = await made(name, http, **said).look_up(ABOUT)
-        assert found is None or found.summary
+    url, names = base(other), ("prometheus", "loki", "elasticsearch", "status")
+    said = {name: {"url": url} for name in names[:3]} | {"status_pages": ({"provider": "openai", "url": url},)}
+    asked = [made(name, http, **said) for name in names]
+    async with study(connections) as desk:
+        incident = await desk.opens(
+            "OpenAI requests fail", affected_services=("chat",), labels={"provider": "openai", "model": "gpt-9"}
+        )
+        await desk.looks_around(incident, *asked)
+        found = await desk.findings(incident)
+    assert set(found) == set(names)
+    for one in found.values():
+        assert one.status in ("found", "nothing") or " " in (one.error or ""), "an exception nobody meant"
 
 
 async def test_a_private_address_is_not_asked(other: HttpReceiver) -> None:
@@ -232,18 +306,22 @@ scrape_configs:
         return await answering("127.0.0.1", port, "/-/ready")
 
     async with running(Child("prometheus", command, ready, log=tmp_path / "log")):
-        said = PrometheusSettings(
-            url=f"http://127.0.0.1:{port}", queries={"busy": 'max(gpus_busy{service="$service"})'}
-        )
+        said = PrometheusSettings(url=f"http://127.0.0.1:{port}", queries={
+            "busy": 'max(gpus_busy{service="$service"})',
+            "said": "label_replace(vector(1), 'said', '$service', '', '')",
+        })  # fmt: skip
         enricher = made("prometheus", http, prometheus=said)
-        hostile = ABOUT.model_copy(update={"services": ('chat"} or vector(1) or x{a="',)})
+        injection = """chat"} or '\\' `or` vector(1)\nor x{a=\""""
+        hostile = ABOUT.model_copy(update={"services": (injection,)})
         async with asyncio.timeout(30):
             while (found := await enricher.look_up(replace_at(ABOUT))) is None or "busy" not in found.data:
                 await asyncio.sleep(0.2)
         assert found.summary.startswith("busy 7 (was 7")
         assert "up" in found.data
-        other_found = await enricher.look_up(replace_at(hostile))
-        assert other_found is None or "busy" not in other_found.data
+        quoted = await looked(enricher, replace_at(hostile))
+        assert set(quoted.data) == {"said"}
+        [series] = quoted.data["said"]["series"]  # type: ignore[index]
+        assert series["labels"] == {"said": injection}
 
 
 def replace_at(about: About) -> About:
