@@ -141,7 +141,8 @@ class Prometheus:
         data: dict[str, object] = {
             name: {"query": text, "series": [course._asdict() for course in courses]} for name, text, courses in found
         }
-        summary = "; ".join(told(name, courses[0], about.at) for name, _, courses in found[:SHOWN])
+        alive = about.at.timestamp() - max(ENDED_SECS, self._span(about)[1])
+        summary = "; ".join(told(name, courses[0], alive) for name, _, courses in found[:SHOWN])
         return Found(summary=summary, data=data, at=about.at, source="Prometheus")
 
     def _wanted(self, about: About) -> list[tuple[Query, str]]:
@@ -160,10 +161,14 @@ class Prometheus:
                 continue
         return filled[:ASKED_AT_MOST]
 
-    async def _ask(self, query: str, about: About) -> list[Course]:
+    def _span(self, about: About) -> tuple[datetime, int]:
+        """When the window begins, and the seconds between two points of it."""
         begins = min(about.started_at, about.at) - self.window
-        step = max((about.at - begins).total_seconds() / POINTS, 1)
-        asks = {"query": query, "start": begins.timestamp(), "end": about.at.timestamp(), "step": f"{step:.0f}"}
+        return begins, max(math.ceil((about.at - begins).total_seconds() / POINTS), 1)
+
+    async def _ask(self, query: str, about: About) -> list[Course]:
+        begins, step = self._span(about)
+        asks = {"query": query, "start": begins.timestamp(), "end": about.at.timestamp(), "step": step}
         answer = await asked(self.http, f"{self.url}/api/v1/query_range?{urlencode(asks)}", self.headers)
         if dug(answer, "status") != "success":
             raise NoAnswer(line(f"{dug(answer, 'errorType')}: {dug(answer, 'error')}"))
@@ -199,8 +204,8 @@ def course(series: object) -> Course | None:
     return Course(dict(list(said.items())[:10]), values[0], values[-1], min(values), max(values), seen)
 
 
-def told(name: str, course: Course, at: datetime) -> str:
-    """A series that ended is a finding, too: whoever reports it may be down."""
-    ended = at.timestamp() - course.seen > ENDED_SECS and course.seen > 0
+def told(name: str, course: Course, alive: float) -> str:
+    """A series last seen before `alive` has ended, which is a finding, too: whoever reports it may be down."""
+    ended = 0 < course.seen < alive
     until = f" until {datetime.fromtimestamp(course.seen, UTC):%H:%M} UTC" if ended else ""
     return f"{name} {course.last:.3g}{until} (was {course.first:.3g}, at most {course.high:.3g})"
