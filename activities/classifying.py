@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from activities.upkeep import trained
 from app.domain.record import Record
-from app.domain.severity import FIRST_MODEL, Said, Standing, standing
+from app.domain.severity import FIRST_MODEL, Judged, Said, standing
 from app.domain.vocabulary import Category, IncidentType, Severity
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Classifying:
         return Severity(row["predicted"])
 
     async def _keep(
-        self, incident_id: str, reported: Severity, said: Prediction | None, stands: Standing, version: int | None,
+        self, incident_id: str, reported: Severity, said: Prediction | None, stands: Judged, version: int | None,
         at: datetime,
     ) -> bool:  # fmt: skip
         category, kind = (said.category, said.incident_type) if said else (None, None)
@@ -155,7 +155,7 @@ def example(said: dict[str, object]) -> Example:
     return Example.model_validate(said)
 
 
-def judged(reported: Severity, said: Prediction | None, model: Model | None, threshold: float) -> Standing:
+def judged(reported: Severity, said: Prediction | None, model: Model | None, threshold: float) -> Judged:
     """Whose severity stands."""
     if said is None or model is None:
         return standing(reported, None, threshold)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from temporalio import activity
 
 from activities.enriching import Enrich
-from app.domain.escalation import Facts, Level, Policy, Repeat, choose
+from app.domain.escalation import Facts, Policy, Repeat, choose
 from app.domain.incident import Heard, HoldReason, Incident, Standing
 from app.domain.matching import Subject
 from app.domain.notification import Outgoing
 from app.domain.record import Record
-from app.domain.triage import Classified, Grouped, Routed, Triaged
+from app.domain.routing import telling
+from app.domain.triage import Classified, Routed, Triaged
 from app.domain.vocabulary import Severity
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ class Fitting(Record):
 class Triage:
     """A stage that is switched off is None.
 
-    `page_wait_secs`: how long a first page waits for what is known around its incident. It is found out here where
-    only PostgreSQL is asked; where others are, an activity of its own does it.
+    Where only PostgreSQL is asked what is known around an incident, that is a stage like the others; where other
+    systems are, an activity of its own asks, and the first page waits `page_wait_secs` for it.
     """
 
     incidents: IncidentStore
@@ -143,14 +144,14 @@ class Triage:
         around = None
         if self.enriching is not None and not self.enriching.external:
             ask = Enrich(incident_id=id_, at=at)
-            around = await stages.run("enrich", self.enriching.enrich(ask), self.page_wait_secs)
+            around = await stages.run("enrich", self.enriching.enrich(ask))
         return Opened(
             heard=heard.model_copy(update={"severity": row["severity"], "reported": heard.severity}),
             opened_at=row["created_at"],
             policy=await self._policy(row, route, at),
             triage=Triaged(
                 classified=Classified.model_validate(said.model_dump()) if said else None,
-                grouped=Grouped.model_validate(grouped.model_dump()) if grouped else None,
+                grouped=grouped,
                 routed=Routed.model_validate(route.model_dump() | {"labels": tuple(route.labels)}) if route else None,
                 standing=standing or Standing(),
                 skipped=tuple(stages.skipped),
@@ -162,7 +163,7 @@ class Triage:
 
     @activity.defn(name="triage.listen")
     async def listen(self, about: About) -> Heard:
-        """What the alerts say now, and whether anybody is to be paged. Reads only."""
+        """What the alerts say now, and whether anybody is to be paged. Writes nothing but who is to look again."""
         heard, before, row = await self.incidents.load(about.incident_id)
         return await self._look(heard, before, row, about)
 
@@ -203,7 +204,7 @@ class Triage:
         wanted = route.policy_id if route else None
         policy = next((policy for policy in policies if policy.id == wanted and policy.enabled), None)
         policy = policy or choose(policies, Facts.model_validate(row | {"at": at}), self.default_policy)
-        policy = _told_too(policy, route)
+        policy = telling(policy, route.notify, route.notify_channels) if route else policy
         if policy is None or self.escalation_enabled:
             return policy
         return policy.model_copy(update={"levels": policy.levels[:1], "repeat": Repeat()})
@@ -216,10 +217,10 @@ class Stages:
         self.observe = observe
         self.skipped: list[str] = []
 
-    async def run(self, name: str, stage: Awaitable[T], secs: float = STAGE_SECS) -> T | None:
+    async def run(self, name: str, stage: Awaitable[T]) -> T | None:
         began, done = perf_counter(), False
         try:
-            async with asyncio.timeout(secs):
+            async with asyncio.timeout(STAGE_SECS):
                 answer = await stage
             done = True
         except Exception:
@@ -243,17 +244,3 @@ def _learned(row: dict[str, Any], said: Any) -> dict[str, Any]:
     silent = {"category": "other", "incident_type": "Unknown"}
     learned = {name: value for name, value in told.items() if value is not None and row[name] == silent[name]}
     return learned | {"incident_class": said.incident_class}
-
-
-def _told_too(policy: Policy | None, route: Route | None) -> Policy | None:
-    """The policy with those that a routing rule wants told, at its first level."""
-    if route is None or not route.notify:
-        return policy
-    more = tuple(target.model_copy(update={"channels": route.notify_channels}) for target in route.notify)
-    if policy is None:
-        return Policy(id="routing", name="told by a routing rule", levels=(Level(targets=more),))
-    first = policy.levels[0]
-    there = {target.label for target in first.targets}
-    more = tuple(target for target in more if target.label not in there)
-    first = first.model_copy(update={"targets": first.targets + more})
-    return policy.model_copy(update={"levels": (first, *policy.levels[1:])})

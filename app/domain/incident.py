@@ -70,6 +70,10 @@ class HoldReason(StrEnum):
     GROUP = "group"
 
 
+BEHIND_ANOTHER = frozenset({HoldReason.INHIBITION, HoldReason.GROUP})
+"""Held because another incident is paged for."""
+
+
 class Hold(Record):
     """Nobody is paged. `by` is the id of the silence, window, routing rule, or of the incident that it hides behind.
 

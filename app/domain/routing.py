@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.escalation import Facts, Policy, Target, choose
+from app.domain.escalation import Facts, Level, Policy, Target, choose
 from app.domain.incident import Hold, HoldReason
 from app.domain.matching import Subject, Tested, explain, holds
 from app.domain.record import Record
@@ -120,6 +120,19 @@ def policy_of(decision: Decision, policies: tuple[Policy, ...], default: str) ->
     named = (policy for policy in policies if policy.id == decision.policy_id and policy.enabled)
     facts = Facts.model_validate(decision.subject.model_dump())
     return next(named, None) or choose(policies, facts, default)
+
+
+def telling(policy: Policy | None, others: tuple[Target, ...], channels: tuple[ChannelName, ...]) -> Policy | None:
+    """A policy whose first level tells others, too, through these channels (none = the level's)."""
+    more = tuple(target.model_copy(update={"channels": channels}) for target in others)
+    if not more:
+        return policy
+    if policy is None:
+        return Policy(id="routing", name="told by a routing rule", levels=(Level(targets=more),))
+    first = policy.levels[0]
+    there = {target.label for target in first.targets}
+    told = first.targets + tuple(target for target in more if target.label not in there)
+    return policy.model_copy(update={"levels": (first.model_copy(update={"targets": told}), *policy.levels[1:])})
 
 
 def _judged(decision: Decision, rule: Rule, explained: bool) -> Decision:

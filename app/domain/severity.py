@@ -25,7 +25,7 @@ class Said(Record):
     incident_class: str | None = None
 
 
-class Standing(Record):
+class Judged(Record):
     """The severity that stands, whether it is the model's, and why, in words."""
 
     severity: Severity
@@ -33,19 +33,19 @@ class Standing(Record):
     reason: str
 
 
-def standing(reported: Severity, said: Said | None, threshold: float) -> Standing:
+def standing(reported: Severity, said: Said | None, threshold: float) -> Judged:
     """The reporter's severity, unless a model that is sure enough and has learned enough says otherwise."""
     if said is None:
-        return Standing(severity=reported, applied=False, reason="no model")
+        return Judged(severity=reported, applied=False, reason="no model")
     if said.labels < LABELS_NEEDED:
         why = f"learned from {said.labels} of the team's labels, {LABELS_NEEDED} are needed"
-        return Standing(severity=reported, applied=False, reason=why)
+        return Judged(severity=reported, applied=False, reason=why)
     if said.confidence < threshold:
         why = f"{said.confidence:.2f} sure, {threshold:.2f} is needed"
-        return Standing(severity=reported, applied=False, reason=why)
+        return Judged(severity=reported, applied=False, reason=why)
     floor = FLOORS.get(said.incident_class or "")
     severity, sure = said.severity, f"{said.confidence:.2f} sure"
     if floor is not None and floor.worse_than(severity):
         severity = reported if reported.worse_than(floor) else floor
         sure = f"{said.incident_class} is never under {floor}"
-    return Standing(severity=severity, applied=severity is not reported, reason=sure)
+    return Judged(severity=severity, applied=severity is not reported, reason=sure)

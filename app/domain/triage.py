@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from app.domain.grouping import Grouped
 from app.domain.incident import Hold, HoldReason, Incident, Standing
 from app.domain.lifecycle import Change, told
 from app.domain.record import Record
@@ -35,13 +36,6 @@ class Routed(Record):
     playbooks: tuple[str, ...] = ()
     assigned_to: str | None = None
     assigned_team: str | None = None
-
-
-class Grouped(Record):
-    """The incidents it belongs with, and the one of them that is worked on."""
-
-    group_id: str
-    lead_id: str
 
 
 class Triaged(Record):

@@ -55,7 +55,7 @@ class NewSilence(Record):
         return self
 
 
-class Standing(Record):
+class SilenceView(Record):
     """A silence: pending, active or expired now, and how many open incidents it holds."""
 
     silence: dict[str, object]
@@ -111,13 +111,13 @@ class Suppressions:
         ended = found.body | {"starts_at": starts.isoformat(), "ends_at": now.isoformat()}
         return await self.documents.put(who, "silences", id_, ended, expected_version=found.version)
 
-    async def silences(self, who: Principal, *, active: bool) -> list[Standing]:
+    async def silences(self, who: Principal, *, active: bool) -> list[SilenceView]:
         """Every silence, or those that are active now, with what each holds. Raises: Forbidden, Unavailable."""
         found, now = await self.documents.list(who, "silences"), datetime.now(UTC)
         async with answering():
             held = await self.holding.held(HoldReason.SILENCE)
         standing = [
-            Standing(
+            SilenceView(
                 silence=one.body, state=state(Silence.model_validate(one.body), now), incidents=held.get(one.id, 0)
             )
             for one in found

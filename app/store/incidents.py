@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from app.domain.errors import NotFound
-from app.domain.incident import Heard, Incident
+from app.domain.incident import BEHIND_ANOTHER, Heard, Incident
 from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
 from app.domain.timeline import Actor, Entry, EventType
@@ -112,6 +112,9 @@ WHERE id <> $1::uuid AND status NOT IN ('RESOLVED', 'CLOSED') AND id = ANY(ARRAY
 ))
 """
 """Those that hide behind an incident, or could: they look again when it changes."""
+LOOK_AGAIN = "INSERT INTO outbox (rank, incident_id) VALUES ($1, $2)"
+HIDES = "SELECT status, holds FROM incidents WHERE id = $1 FOR SHARE"
+"""Waits for whoever is about to change it."""
 BEARS_ON_OTHERS = frozenset(
     {
         EventType.RESOLVED, EventType.CLOSED, EventType.REOPENED, EventType.SEVERITY_CHANGED,
@@ -131,6 +134,22 @@ class IncidentStore:
         incident keeps collecting and its workflow will hear of it. `stop_pages`: pages nobody needs any
         more may be waiting to be sent.
         """
+        await self._write(incident, time_ns, entries, stop_pages)
+        if incident.held and any(entry.type is EventType.SUPPRESSED for entry in entries):
+            for other in {hold.by for hold in incident.holds if hold.reason in BEHIND_ANOTHER}:
+                await self._still_hides(incident, other)
+
+    async def _still_hides(self, incident: Incident, other: str) -> None:
+        """What an incident hides behind may have changed before it could be told that somebody does: it looks again.
+
+        Now that the hold can be seen, whoever changes the other one later tells this one; who is at it is waited for.
+        """
+        async with self.pool.transaction() as connection:
+            row = await connection.fetchrow(HIDES, UUID(other))
+            if row is None or not Status(row["status"]).open or row["holds"]:
+                await connection.execute(LOOK_AGAIN, incident.severity.rank, UUID(incident.id))
+
+    async def _write(self, incident: Incident, time_ns: int, entries: Sequence[Entry], stop_pages: bool) -> None:
         id_ = UUID(incident.id)
         async with self.pool.transaction() as connection:
             written = await connection.fetchrow(PROJECT, id_, time_ns, incident.seq, *_columns(incident, entries))
@@ -148,8 +167,7 @@ class IncidentStore:
             if any(entry.type in BEARS_ON_OTHERS for entry in entries):
                 await connection.execute(BESIDE, id_)
             if written["younger_alert"]:
-                rank = int(written["reported_severity"][1])
-                await connection.execute("INSERT INTO outbox (rank, incident_id) VALUES ($1, $2)", rank, id_)
+                await connection.execute(LOOK_AGAIN, int(written["reported_severity"][1]), id_)
 
     async def read_as(self, incident_id: str, severity: Severity) -> None:
         """What a new incident's severity is, until its workflow has shown itself: others compare themselves with it."""

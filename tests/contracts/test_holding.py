@@ -14,13 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from activities.holding import Holding
-from app.domain.incident import Hold, HoldReason, Standing
+from app.domain.incident import Hold, HoldReason, Incident, Standing
 from app.domain.matching import Condition, Subject
 from app.domain.suppression import Flapping
+from app.domain.timeline import Entry, EventType
+from app.domain.vocabulary import Severity
 from app.store.database import Pool, pool
 from app.store.documents import DocumentStore
 from app.store.holding import HoldingStore
-from app.store.incidents import IncidentStore
+from app.store.incidents import BESIDE, IncidentStore
 from tests.api.conftest import door
 from tests.support.databases import another_database
 
@@ -197,6 +199,44 @@ async def test_a_group_that_is_over_holds_nobody(desk: Desk) -> None:
     lead, member = await desk.opens("x"), await desk.opens("x")
     await desk.groups(lead, member, status="resolved")
     assert await desk.reasons(member) == []
+
+
+@pytest.mark.parametrize("reason", [HoldReason.INHIBITION, HoldReason.GROUP])
+async def test_whoever_hides_in_the_moment_the_other_is_resolved_looks_again(desk: Desk, reason: HoldReason) -> None:
+    """The other one's resolve has told everybody it could see, when the hold becomes visible."""
+    source, target = await desk.opens("source"), await desk.opens("target")
+    await desk.told()
+    store, at = IncidentStore(desk.connections), datetime.now(UTC)
+    hidden = Incident(
+        id=target, severity=Severity.P2, heard_severity=Severity.P2, opened_at=at,
+        holds=(Hold(reason=reason, by=source),), seq=1,
+    )  # fmt: skip
+    entry = Entry(seq=1, type=EventType.SUPPRESSED, at=at)
+    async with desk.connections.transaction() as resolving:
+        await resolving.execute("UPDATE incidents SET status = 'RESOLVED' WHERE id = $1", UUID(source))
+        await resolving.execute(BESIDE, UUID(source))
+        projecting = asyncio.create_task(store.project(hidden, 1, [entry], stop_pages=False))
+        async with asyncio.timeout(10):
+            while not await desk.connections.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+        assert not projecting.done()
+    await projecting
+    assert target in await desk.told()
+
+
+async def test_a_hold_that_is_projected_again_after_a_crash_is_checked_again(desk: Desk) -> None:
+    source, target = await desk.opens("source"), await desk.opens("target")
+    store, at = IncidentStore(desk.connections), datetime.now(UTC)
+    hidden = Incident(
+        id=target, severity=Severity.P2, heard_severity=Severity.P2, opened_at=at,
+        holds=(Hold(reason=HoldReason.GROUP, by=source),), seq=1,
+    )  # fmt: skip
+    entry = Entry(seq=1, type=EventType.SUPPRESSED, at=at)
+    await store.project(hidden, 1, [entry], stop_pages=False)
+    await desk.resolves(source)
+    await desk.told()
+    await store.project(hidden, 1, [entry], stop_pages=False)
+    assert await desk.told() == {target: 1}
 
 
 async def test_reopenings_are_read_from_the_timeline_within_the_window(desk: Desk) -> None:

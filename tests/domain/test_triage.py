@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 from app.domain import lifecycle, triage
+from app.domain.grouping import Grouped
 from app.domain.incident import CommandKind, Hold, HoldReason, Incident, Standing
 from app.domain.timeline import EventType
-from app.domain.triage import Classified, Grouped, Routed, Triaged, enriched, stands, triaged
+from app.domain.triage import Classified, Routed, Triaged, enriched, stands, triaged
 from app.domain.vocabulary import Severity, Status
 from tests.domain.incidents import START, after, asked, heard, level, opened, policy, worked
 

@@ -12,7 +12,7 @@ from app.runtime import temporal_client
 from app.stack import Description, DevServer, free_port, temporal_child
 from app.store.database import pool
 from tests.support.databases import another_database
-from tests.support.world import World, time_skipping, world_on
+from tests.support.world import World, world_of_its_own, world_on
 
 EVENTS = 40
 
@@ -39,11 +39,5 @@ async def hasty(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 async def triaging(database_url: str) -> AsyncIterator[World]:
     """A world that groups, classifies and looks around."""
-    async with (
-        another_database(database_url) as url,
-        pool(url, 10) as connections,
-        time_skipping() as skipper,
-        world_on(url, connections, skipper, triaging=True) as world,
-    ):
-        await world.hires("alice", "bob", "carol")
-        yield world
+    async with world_of_its_own(database_url, "alice", "bob", "carol") as made:
+        yield made

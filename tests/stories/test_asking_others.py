@@ -9,10 +9,8 @@ import pytest
 
 from app.config import Enrichment, Prometheus
 from app.domain.timeline import EventType
-from app.store.database import pool
-from tests.support.databases import another_database
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, http_receiver
-from tests.support.world import World, time_skipping, world_on
+from tests.support.world import World, world_of_its_own
 
 WAIT_SECS = 1
 HALF = {"metric": {}, "values": [[0, "0.5"], [60, "0.5"]]}
@@ -30,13 +28,7 @@ async def world(database_url: str, prometheus: HttpReceiver) -> AsyncIterator[Wo
     """A world that knows a Prometheus."""
     said = Prometheus(url=f"http://127.0.0.1:{prometheus.port}", queries={"load": "load"})
     around = Enrichment(prometheus=said, page_wait_secs=WAIT_SECS, timeout_secs=4, cache_ttl_secs=0.01)
-    async with (
-        another_database(database_url) as url,
-        pool(url, 20) as connections,
-        time_skipping() as skipper,
-        world_on(url, connections, skipper, around=around) as made,
-    ):
-        await made.hires("alice")
+    async with world_of_its_own(database_url, "alice", around=around) as made:
         yield made
 
 

@@ -17,9 +17,7 @@ from app.domain.representation import Classification
 from app.domain.timeline import EventType
 from app.domain.vocabulary import Role, Severity
 from app.service.ml import Feedback, GivenLabels, Question
-from app.store.database import pool
-from tests.support.databases import another_database
-from tests.support.world import Story, World, time_skipping, world_on
+from tests.support.world import Story, World, world_of_its_own
 from workflows import names
 from workflows.upkeep import RetrainWorkflow
 
@@ -29,13 +27,7 @@ LOUD = ("decoder", "checkout", "payment", "outage", "crash", "login", "gateway",
 
 @pytest.fixture(scope="module")
 async def world(database_url: str) -> AsyncIterator[World]:
-    async with (
-        another_database(database_url) as url,
-        pool(url, 20) as connections,
-        time_skipping() as skipper,
-        world_on(url, connections, skipper, triaging=True) as made,
-    ):
-        await made.hires("alice")
+    async with world_of_its_own(database_url, "alice") as made:
         yield made
 
 

@@ -2,30 +2,24 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.incident import CommandKind, HoldReason
 from app.domain.timeline import EventType
 from app.domain.vocabulary import Severity, Status
-from app.store.database import pool
-from tests.support.databases import another_database
-from tests.support.world import Story, World, time_skipping, world_on
+from tests.support.world import Story, World, world_of_its_own
 
 
 @pytest.fixture(scope="module")
 async def world(database_url: str) -> AsyncIterator[World]:
     """A world of its own, in which related incidents are grouped."""
-    async with (
-        another_database(database_url) as url,
-        pool(url, 20) as connections,
-        time_skipping() as skipper,
-        world_on(url, connections, skipper, triaging=True) as made,
-    ):
-        await made.hires("alice", "bob", "carol")
+    async with world_of_its_own(database_url, "alice", "bob", "carol") as made:
         yield made
 
 
@@ -261,3 +255,39 @@ async def test_what_is_known_around_an_incident_is_in_its_first_message(world: W
     [page] = await story.messages()
     assert "https://example.com/runbook" in str(page.incident["enrichment"])
     assert EventType.ENRICHMENT_ADDED in await story.events()
+
+
+@asynccontextmanager
+async def stuck(world: World, *statements: str) -> AsyncIterator[None]:
+    """Something in PostgreSQL that nobody gets by, for as long as this lasts."""
+    url = world.settings.storage.connection_string
+    assert url is not None
+    connection = await asyncpg.connect(url.get_secret_value())
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+        yield
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def test_a_look_up_that_hangs_holds_no_page_back(world: World) -> None:
+    async with stuck(world, "LOCK TABLE changes"):
+        story = await world.opens(["alice"], **unlike() | {"affected_services": (uuid.uuid4().hex,)})
+        await story.eventually(EventType.NOTIFICATION_SENT)
+        assert await story.told() == ["alice"]
+    said = {event.event_type: event.data for event in await story.timeline()}
+    assert said[EventType.TRIAGE_INCOMPLETE]["skipped"] == ["enrich"]
+
+
+async def test_where_groups_cannot_be_made_everybody_pages(world: World) -> None:
+    service = f"s-{uuid.uuid4().hex[:8]}"
+    alike: dict[str, Any] = {"title": f"{service} answers with errors", "affected_services": (service,)}
+    async with stuck(world, "SELECT pg_advisory_xact_lock(hashtext('incident_groups'))"):
+        stories = [await world.opens([person], **alike) for person in ("alice", "bob")]
+        assert [await story.told() for story in stories] == [["alice"], ["bob"]]
+    said = {event.event_type: event.data for event in await stories[1].timeline()}
+    assert said[EventType.TRIAGE_INCOMPLETE]["skipped"] == ["correlate"]

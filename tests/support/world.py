@@ -39,9 +39,10 @@ from app.domain.vocabulary import ChannelName, Status
 from app.net.http import LOOPBACK, Http
 from app.runtime import Gateway, crew, enriching, services, temporal_client
 from app.stack import postgres, temporal
-from app.store.database import Pool
+from app.store.database import Pool, pool
 from app.store.messages import MessageStore
 from app.store.migrate import upgrade
+from tests.support.databases import another_database
 from workers.roster import workers
 from workflows import names
 from workflows.incident import IncidentWorkflow
@@ -262,3 +263,16 @@ async def world_on(
             yield World(settings, gateway, skipper, flock[ChannelName.EMAIL], flock, MessageStore(connections))
         finally:
             dispatching.cancel()
+
+
+@asynccontextmanager
+async def world_of_its_own(beside: str, *people: str, around: Enrichment | None = None) -> AsyncIterator[World]:
+    """A world that triages, over a database of its own on the server of another one, and its own Temporal."""
+    async with (
+        another_database(beside) as url,
+        pool(url, 20) as connections,
+        time_skipping() as skipper,
+        world_on(url, connections, skipper, triaging=True, around=around) as made,
+    ):
+        await made.hires(*people)
+        yield made

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from app.api.auth import Caller
 from app.api.rest.documents import Id, tagged
 from app.api.rest.wire import Served, accepts, read
-from app.service.suppression import NewSilence, Standing, Suppression
+from app.service.suppression import NewSilence, SilenceView, Suppression
 
 router = APIRouter(tags=["suppression"])
 
@@ -26,7 +26,7 @@ async def expire(id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A00
 
 
 @router.get("/suppression/silences")
-async def silences(who: Caller, gateway: Served, active: Annotated[bool, Query()] = True) -> list[Standing]:
+async def silences(who: Caller, gateway: Served, active: Annotated[bool, Query()] = True) -> list[SilenceView]:
     """The active silences, or all, and how many open incidents each one holds."""
     return await gateway.suppressions.silences(who, active=active)
 
