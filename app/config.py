@@ -237,7 +237,7 @@ class Enrichment(Section):
     timeout_secs: Seconds = Field(10, description="The longest one look-up may take.")
     cache_ttl_secs: Seconds = Field(300, description="How long an answer is used again.")
     async_enrichment: bool = Field(True, description="Off: a first page waits for all look-ups.")
-    page_wait_secs: Annotated[float, Field(ge=0, le=60)] = Field(2, description="So long a first page waits for others.")
+    page_wait_secs: Annotated[float, Field(ge=0, le=60)] = Field(2, description="How long a first page waits.")
     max_concurrent: Count = Field(5, description="Look-ups of one incident at the same time.")
     similarity_threshold: Share = Field(0.5, description="How alike a past incident must be, 0 to 1.")
     history_days: Annotated[float, Field(gt=0, le=3660)] = Field(365, description="How far back incidents are alike.")
