@@ -309,14 +309,14 @@ scrape_configs:
         return await answering("127.0.0.1", port, "/-/ready")
 
     async with running(Child("prometheus", command, ready, log=tmp_path / "log")):
-        said = PrometheusSettings(url=f"http://127.0.0.1:{port}", queries={
+        said = PrometheusSettings(url=f"http://127.0.0.1:{port}", window_secs=120, queries={
             "busy": 'max(gpus_busy{service="$service"})',
             "said": "label_replace(vector(1), 'said', '$service', '', '')",
         })  # fmt: skip
         enricher = made("prometheus", http, prometheus=said)
         injection = """chat"} or '\\' `or` vector(1)\nor x{a=\""""
         hostile = ABOUT.model_copy(update={"services": (injection,)})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (found := await enricher.look_up(replace_at(ABOUT))) is None or "busy" not in found.data:
                 await asyncio.sleep(0.2)
         assert found.summary.startswith("busy 7 (was 7")
