@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import signal
 import socket
 import sys
@@ -182,9 +183,15 @@ async def listening(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port of loopback that nothing listens on.
+
+    Taken from below what Linux gives to outgoing connections (32768 and up): no client of anybody can come to hold it
+    between this look and the server's start.
+    """
+    for port in random.sample(range(10_000, 32_000), 1_000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise RuntimeError("no free port between 10000 and 32000 on 127.0.0.1")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from app.child import Child, running
 from app.config import Temporal
 from app.environment import PREFIX, VARIABLES
 from app.runtime import temporal_client
+from app.stack import free_port
 from app.store.embedded import Cluster
 
 PORTS = (
@@ -55,7 +55,7 @@ async def fresh(**settings: str) -> AsyncIterator[Stack]:
         home = Path(name)
         home.chmod(0o711)  # lets the account PostgreSQL runs as reach its data
         log = home / "up.log"
-        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        ports = {name: free_port() for name in PORTS}
 
         async def ready() -> bool:
             return "everything is ready" in log.read_text()
@@ -68,13 +68,6 @@ async def fresh(**settings: str) -> AsyncIterator[Stack]:
             database = Cluster(home, ports["STACK__POSTGRES_PORT"])
             temporal = f"127.0.0.1:{ports['STACK__TEMPORAL_PORT']}"
             yield Stack(process.pid, log, ports["SERVER__HTTP_PORT"], database.url, temporal)
-
-
-def free_ports(count: int) -> list[int]:
-    """All different: each is held until the last one is found."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
 
 
 def environment(home: Path, ports: dict[str, int]) -> dict[str, str]:
