@@ -93,12 +93,11 @@ def token(request: Request) -> str | None:
 
 async def caller(request: Request) -> Principal:
     """Who asks. Raises: Unauthenticated, Unavailable."""
-    return await admitted(request, token(request))
+    return await admitted(request.app.state.gateway, token(request))
 
 
-async def admitted(request: Request, secret: str | None) -> Principal:
-    """Whose key it is. Raises: Unauthenticated, Unavailable."""
-    gateway: Gateway = request.app.state.gateway
+async def admitted(gateway: Gateway, secret: str | None) -> Principal:
+    """Whose key it is; the door of every protocol. Raises: Unauthenticated, Unavailable."""
     principal = await gateway.keys.principal(secret)
     if gateway.keys.open and not gateway.settings.server.loopback:
         raise Unauthenticated("There is no API key yet: create one with `llm-im key create`.")

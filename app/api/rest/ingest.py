@@ -144,10 +144,11 @@ async def enqueue_change(request: Request) -> Response:
 async def _routed(request: Request) -> tuple[Principal, object]:
     """Who sends a PagerDuty event, and the event. Without a header, the routing key is an API key."""
     secret = token(request)
+    gateway = served(request)
     if secret is not None:
-        return await admitted(request, secret), await read_json(request)
+        return await admitted(gateway, secret), await read_json(request)
     body = await read_json(request)
-    return await admitted(request, pagerduty.routing_key(body)), body
+    return await admitted(gateway, pagerduty.routing_key(body)), body
 
 
 class Door(NamedTuple):
