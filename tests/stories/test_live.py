@@ -115,6 +115,7 @@ async def test_from_a_cursor_on_nothing_is_missed_even_what_was_written_but_not_
         " VALUES ($1, 1000, 'comment_added', now(), 'slow', 'user')",
         before.id,
     )
+    late = (1000, EventType.COMMENT_ADDED)
     cursor = await ear.cursor(ME)
     missed = await world.opens(["alice"])
     await missed.acknowledge()
@@ -122,16 +123,16 @@ async def test_from_a_cursor_on_nothing_is_missed_even_what_was_written_but_not_
     async with noting(ear.follow(ME, cursor)) as heard:
         await begun(ear)
         assert of(missed, heard) == told
-        assert of(before, heard) == []
+        assert late not in of(before, heard)
         later = heard[-1].cursor
         await transaction.commit()
         await slow.close()
         await missed.ask(CommandKind.RESOLVE)
         await all_of(missed, heard)
-        assert of(before, heard) == [(1000, EventType.COMMENT_ADDED)]
+        assert of(before, heard).count(late) == 1
     async with noting(ear.follow(ME, later)) as again:
         await begun(ear)
-        assert of(before, again) == [(1000, EventType.COMMENT_ADDED)]
+        assert of(before, again).count(late) == 1
         assert of(missed, again)[-1][1] is EventType.RESOLVED
     await connections.execute("DELETE FROM timeline WHERE incident_id = $1 AND seq = 1000", before.id)
 
