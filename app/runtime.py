@@ -56,6 +56,7 @@ from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
 from app.service.templates import Templates
+from app.service.together import Together
 from app.store.alerts import AlertStore
 from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
@@ -76,6 +77,7 @@ from app.store.models import ModelStore
 from app.store.outbox import Outbox
 from app.store.regrouping import RegroupStore
 from app.store.routing import RoutingStore
+from app.store.together import TogetherStore
 from app.store.turns import TurnStore
 from app.telemetry import metrics
 
@@ -105,6 +107,7 @@ class Gateway:
     changes: Changes
     correlations: Correlations
     live: Live
+    together: Together
 
 
 @asynccontextmanager
@@ -175,6 +178,7 @@ def services(
         oncall=OnCall(DocumentStore(connections)),
         keys=Keys(KeyStore(connections)),
         live=Live(FeedStore(connections)),
+        together=Together(TogetherStore(connections), DocumentStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
