@@ -29,6 +29,7 @@ from app.channels.slack import Slack
 from app.config import Enrichment, Settings, Temporal
 from app.domain.correlation import Rules, Strategy
 from app.domain.notification import Message
+from app.domain.sla import Targets
 from app.domain.suppression import Flapping
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
@@ -44,6 +45,7 @@ from app.service.clicks import Clicks, OneClick
 from app.service.correlations import Correlations
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
+from app.service.events import Events
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
@@ -63,6 +65,7 @@ from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
 from app.store.enrichments import EnrichmentStore
+from app.store.events import EventStore
 from app.store.facts import FactStore
 from app.store.grouping import GroupStore
 from app.store.history import HistoryStore
@@ -85,6 +88,7 @@ class Gateway:
     settings: Settings
     alerts: Alerts
     incidents: Incidents
+    events: Events
     documents: Documents
     oncall: OnCall
     keys: Keys
@@ -142,7 +146,8 @@ def services(
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
     window = timedelta(seconds=settings.deduplication.window_secs)
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
-    incidents = Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life)
+    shown = IncidentStore(connections, targets(settings))
+    incidents = Incidents(shown, DeliveryStore(connections), temporal, life)
     simulations = Simulations(
         DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
     )
@@ -157,9 +162,10 @@ def services(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         incidents=incidents,
+        events=Events(EventStore(connections)),
         documents=documents,
         learning=learning(settings, connections, temporal),
-        suppressions=Suppressions(documents, IncidentStore(connections), HoldingStore(connections)),
+        suppressions=Suppressions(documents, shown, HoldingStore(connections)),
         catalogue=Catalogues(documents),
         changes=Changes(ChangeStore(connections)),
         correlations=Correlations(
@@ -175,7 +181,7 @@ def services(
             settings.escalation.default_policy, partial(answers, settings),
         ),
         chatops=Chatops(DocumentStore(connections), incidents, slack if isinstance(slack, Slack) else None),
-        templates=Templates(DocumentStore(connections), IncidentStore(connections), partial(link, settings)),
+        templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=Clicks(
             FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs
         ),
@@ -220,8 +226,10 @@ async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enri
 def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], enriching: Enriching) -> Crew:
     """The activities over open connections, channels and enrichers."""
     incidents, documents, messages, deliveries = (
-        IncidentStore(connections), DocumentStore(connections), MessageStore(connections),
-        DeliveryStore(connections, settings.notifications.rate_limits, settings.notifications.bundling),
+        IncidentStore(connections, targets(settings)), DocumentStore(connections), MessageStore(connections),
+        DeliveryStore(
+            connections, settings.notifications.rate_limits, settings.notifications.bundling, targets(settings)
+        ),
     )  # fmt: skip
     escalation = settings.escalation
     one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
@@ -277,6 +285,10 @@ def correlating(settings: Settings, connections: Pool) -> Correlating | None:
 def page_wait_secs(said: Enrichment) -> float:
     """How long a first page waits for what is looked up."""
     return said.page_wait_secs if said.async_enrichment else said.timeout_secs
+
+
+def targets(settings: Settings) -> Targets:
+    return Targets.model_validate(settings.sla.model_dump())
 
 
 def flapping(settings: Settings) -> Flapping | None:

@@ -95,6 +95,7 @@ class IncidentRow(SQLModel, table=True):
     tags: dict[str, str] = _json()
     runbook_url: str | None = _text_or_null()
     created_at: datetime = _at()
+    began_at: datetime | None = _at_or_null()
     reported_severity: str = _text()
     alert_count: int = _count(1)
     flap_count: int = _count()
@@ -132,6 +133,8 @@ class AlertRow(SQLModel, table=True):
     __table_args__ = (
         Index("alerts_delivery", "delivery", unique=True, postgresql_where=text("delivery IS NOT NULL")),
         Index("alerts_firing", "incident_id", "alert_key", postgresql_where=text("firing")),
+        Index("alerts_events", "id", postgresql_where=text("event IS NOT NULL")),
+        Index("alerts_events_by_name", "external_id", postgresql_where=text("event IS NOT NULL")),
     )
     incident_id: uuid.UUID = Field(primary_key=True)
     id: uuid.UUID = Field(primary_key=True)
@@ -152,6 +155,7 @@ class AlertRow(SQLModel, table=True):
     starts_at: datetime | None = _at_or_null()
     ends_at: datetime | None = _at_or_null()
     received_at: datetime = _at()
+    event: dict[str, Any] | None = _json_or_null()
 
 
 class OutboxRow(SQLModel, table=True):
