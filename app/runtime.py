@@ -53,6 +53,7 @@ from app.service.lint import Lint
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
+from app.service.reports import Reports
 from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
@@ -76,6 +77,7 @@ from app.store.messages import MessageStore
 from app.store.models import ModelStore
 from app.store.outbox import Outbox
 from app.store.regrouping import RegroupStore
+from app.store.reports import ReportStore
 from app.store.routing import RoutingStore
 from app.store.turns import TurnStore
 from app.telemetry import metrics
@@ -89,6 +91,7 @@ class Gateway:
     alerts: Alerts
     incidents: Incidents
     events: Events
+    reports: Reports
     documents: Documents
     oncall: OnCall
     keys: Keys
@@ -163,6 +166,7 @@ def services(
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         incidents=incidents,
         events=Events(EventStore(connections)),
+        reports=Reports(ReportStore(connections, targets(settings))),
         documents=documents,
         learning=learning(settings, connections, temporal),
         suppressions=Suppressions(documents, shown, HoldingStore(connections)),

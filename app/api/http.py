@@ -19,6 +19,7 @@ from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
 from app.api.rest import (
+    analytics,
     catalogue,
     changes,
     chatops,
@@ -58,6 +59,7 @@ ROUTERS = (
     changes.router,
     enrichment.router,
     events.router,
+    analytics.router,
     correlations.router,
     notifications.router,
     chatops.router,
