@@ -19,6 +19,7 @@ from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
 from app.api.rest import (
+    analytics,
     catalogue,
     changes,
     chatops,
@@ -27,6 +28,7 @@ from app.api.rest import (
     correlations,
     documents,
     enrichment,
+    events,
     health,
     incidents,
     ingest,
@@ -56,6 +58,8 @@ ROUTERS = (
     catalogue.router,
     changes.router,
     enrichment.router,
+    events.router,
+    analytics.router,
     correlations.router,
     notifications.router,
     chatops.router,

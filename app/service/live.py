@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from app.domain.access import Principal, Scope
 from app.domain.errors import Invalid, RateLimited, Unavailable
-from app.domain.representation import AlertView, LiveEvent
+from app.domain.representation import EventView, LiveEvent
 from app.store.database import AWAY, answering
 from app.store.feed import FeedStore, News, Snapshot
 
@@ -107,7 +107,7 @@ class Live:
 
     feed: FeedStore
     incidents: Stream[LiveEvent] = field(init=False)
-    incoming: Stream[AlertView] = field(init=False)
+    incoming: Stream[EventView] = field(init=False)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -124,7 +124,7 @@ class Live:
         who.may(Scope.READ)
         return self._following(self.incidents, Snapshot.parse(after, "after") if after is not None else None)
 
-    def alerts(self, who: Principal) -> AsyncGenerator[AlertView, None]:
+    def alerts(self, who: Principal) -> AsyncGenerator[EventView, None]:
         """Every alert that is accepted from now on. Raises: Forbidden, Unavailable; Lagging."""
         who.may(Scope.READ)
         return self._following(self.incoming, None)

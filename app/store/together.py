@@ -10,6 +10,7 @@ import asyncpg
 
 from app.domain.grouping import GroupView
 from app.domain.representation import AlertView, IncidentView, NotificationView, TimelineEvent
+from app.domain.sla import Targets
 from app.store import correlations
 from app.store.alerts import ALERT_SHOWN, alert_view
 from app.store.database import Pool
@@ -35,12 +36,13 @@ LEFT JOIN incidents l ON l.id = g.lead_id WHERE g.id = ANY($1::uuid[])
 
 @dataclass(frozen=True)
 class TogetherStore:
-    """Ids that name nothing are passed over."""
+    """Ids that name nothing are passed over. `targets` are what the service level of an incident is reckoned by."""
 
     pool: Pool
+    targets: Targets
 
     async def incidents(self, ids: Collection[str]) -> dict[str, IncidentView]:
-        return {str(row["id"]): view(row) for row in await self._fetch(INCIDENTS, ids)}
+        return {str(row["id"]): view(row, self.targets) for row in await self._fetch(INCIDENTS, ids)}
 
     async def alerts(self, ids: Collection[str], most: int) -> dict[str, list[AlertView]]:
         """The newest first, `most` of each."""

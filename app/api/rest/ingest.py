@@ -20,7 +20,8 @@ from app.domain.dedup import Outcome
 from app.domain.errors import Forbidden, Invalid, NotFound
 from app.domain.representation import IncidentView
 from app.domain.requests import Ingested
-from app.sources import SOURCES, alertmanager, native, pagerduty
+from app.runtime import public
+from app.sources import SOURCES, alertmanager, events, native, pagerduty
 
 DUPLICATE = frozenset({Outcome.MERGED, Outcome.REPEAT})
 MESSAGES = {
@@ -106,6 +107,47 @@ async def post_incident(request: Request) -> Response:
     return reply({**shown, **envelope, "incident": shown})
 
 
+async def post_event(request: Request) -> Response:
+    """One event, kept whole; durable when this is answered.
+
+    The envelope of an execution (`execution_id` and `payload`, no `title`) is an event, too.
+    """
+    return await _take_event(request, None)
+
+
+async def post_sentinel_event(request: Request) -> Response:
+    """An event of LLM Sentinel, whatever source it names."""
+    return await _take_event(request, events.SENTINEL)
+
+
+async def post_shield_event(request: Request) -> Response:
+    """An event of LLM Shield, whatever source it names."""
+    return await _take_event(request, events.SHIELD)
+
+
+async def _take_event(request: Request, source: str | None) -> Response:
+    who = await caller(request)
+    alert = events.event(await read_json(request), headers=request.headers, source=source)
+    gateway = served(request)
+    [answer] = await gateway.alerts.ingest(who, [alert])
+    duplicate, base = answer.outcome in DUPLICATE, f"{public(gateway.settings)}/api/v1"
+    execution = alert.event.execution_id if alert.event is not None else None
+    said = {
+        "status": "duplicate" if duplicate else "accepted",
+        "event_id": alert.external_id or answer.alert_id,
+        "alert_id": answer.alert_id,
+        "incident_id": answer.incident_id,
+        "duplicate_of": answer.incident_id if duplicate else None,
+        "outcome": answer.outcome,
+        "message": MESSAGES[answer.outcome],
+        "links": {
+            "incident": f"{base}/incidents/{answer.incident_id}",
+            "api": f"{base}/events/{answer.alert_id}",
+        },
+    }  # fmt: skip
+    return reply(said | ({"execution_id": execution} if execution else {}), HTTPStatus.ACCEPTED)
+
+
 async def post_source(request: Request) -> Response:
     """What a monitoring system sends by itself."""
     who = await caller(request)
@@ -174,6 +216,11 @@ OURS = (
         {"anyOf": [schema_of(native.IncidentBody), schema_of(native.EventBody)]},
         HTTPStatus.CREATED,
     ),
+    Door(
+        "/events", post_event, {"anyOf": [schema_of(events.EventBody), schema_of(events.Envelope)]}, HTTPStatus.ACCEPTED
+    ),
+    Door("/events/sentinel", post_sentinel_event, schema_of(events.EventBody), HTTPStatus.ACCEPTED),
+    Door("/events/shield", post_shield_event, schema_of(events.EventBody), HTTPStatus.ACCEPTED),
     Door("/ingest/{source}", post_source, schema_of(alertmanager.Webhook)),
 )
 VENDORS = (

@@ -1,7 +1,7 @@
 """On-call: who is on duty, previews, overrides, calendars."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response, status
 from pydantic import AliasChoices, Field
@@ -9,15 +9,13 @@ from pydantic import AliasChoices, Field
 from app.api.auth import Caller
 from app.api.limits import read_body
 from app.api.rest.documents import Id, expected
-from app.api.rest.wire import Served, accepts, inlined, read_json, reply, served
-from app.domain.decode import decode
+from app.api.rest.query import asking, query
+from app.api.rest.wire import Served, accepts, read_json, reply, served
 from app.domain.errors import Invalid
 from app.domain.oncall import Moment, Override
 from app.domain.people import Slug
 from app.domain.record import Record
 from app.service.oncall import Imported, Now, Preview
-
-R = TypeVar("R", bound=Record)
 
 LONGEST = timedelta(days=400)
 ICALENDAR = {"text/calendar": {"schema": {"type": "string"}}}
@@ -42,18 +40,6 @@ class Whose(Record):
 
 class Reach(Record):
     days: int = Field(365, ge=1, le=400)
-
-
-def query(request: Request, shape: type[R]) -> R:
-    """The query string as one of `shape`. Raises: Invalid."""
-    # An unescaped + of a time zone arrives as a blank.
-    return decode(shape, {name: value.replace(" ", "+") for name, value in request.query_params.items()})
-
-
-def asking(shape: type[Record]) -> dict[str, Any]:
-    """An operation's `openapi_extra` for a query string that `query` takes."""
-    fields = inlined(shape.model_json_schema())["properties"]
-    return {"parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]}
 
 
 @router.get("/oncall/now", openapi_extra=asking(At))

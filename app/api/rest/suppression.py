@@ -1,15 +1,19 @@
 """Silences at a responder's hand, and why an incident pages nobody."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Request, Response, status
 
 from app.api.auth import Caller
 from app.api.rest.documents import Id, tagged
+from app.api.rest.query import asking, query
 from app.api.rest.wire import Served, accepts, read
+from app.domain.record import Record
 from app.service.suppression import NewSilence, SilenceView, Suppression
 
 router = APIRouter(tags=["suppression"])
+
+
+class Which(Record):
+    active: bool = True
 
 
 @router.post("/silences", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(NewSilence))
@@ -25,10 +29,10 @@ async def expire(id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A00
     return tagged(await gateway.suppressions.expire(who, id))
 
 
-@router.get("/suppression/silences")
-async def silences(who: Caller, gateway: Served, active: Annotated[bool, Query()] = True) -> list[SilenceView]:
+@router.get("/suppression/silences", openapi_extra=asking(Which))
+async def silences(request: Request, who: Caller, gateway: Served) -> list[SilenceView]:
     """The active silences, or all, and how many open incidents each one holds."""
-    return await gateway.suppressions.silences(who, active=active)
+    return await gateway.suppressions.silences(who, active=query(request, Which).active)
 
 
 @router.get("/incidents/{incident_id}/suppression")
