@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import Caller
 from app.api.rest.query import asking, query
-from app.api.rest.wire import Served, accepts, idempotency_key, read
+from app.api.rest.wire import IDEMPOTENT, Served, accepts, idempotency_key, read
 from app.domain.access import Principal
 from app.domain.alert import Labels
 from app.domain.decode import decode
@@ -142,12 +142,12 @@ async def get_incident(incident_id: str, who: Caller, gateway: Served) -> Incide
     return await gateway.incidents.get(who, incident_id)
 
 
-@router.patch("/{incident_id}", openapi_extra=accepts(Change))
+@router.patch("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
 async def change_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     return await _changed(request, incident_id, who, gateway)
 
 
-@router.put("/{incident_id}", openapi_extra=accepts(Change))
+@router.put("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
 async def put_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     """The same as PATCH, for older clients."""
     return await _changed(request, incident_id, who, gateway)
