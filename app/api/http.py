@@ -12,12 +12,13 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
+from app.api.openapi import completed
 from app.api.rest import (
     analytics,
     catalogue,
@@ -41,6 +42,7 @@ from app.api.rest import (
     suppression,
     templates,
 )
+from app.api.rest.query import nothing_asked
 from app.child import CannotStart
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
@@ -78,15 +80,12 @@ class Api(FastAPI):
     """FastAPI, plus the description of the routes it does not serve itself."""
 
     def openapi(self) -> dict[str, Any]:
-        schema = super().openapi()
-        for path, item in ingest.PATHS.items():
-            schema["paths"].setdefault(path, {}).update(item)
-        schema.setdefault("components", {})["securitySchemes"] = {
-            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            "bearer": {"type": "http", "scheme": "bearer"},
-        }
-        schema["security"] = [{"key": []}, {"bearer": []}]
-        return schema
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            for path, item in ingest.PATHS.items():
+                schema["paths"].setdefault(path, {}).update(item)
+            self.openapi_schema = completed(schema)
+        return self.openapi_schema
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -99,7 +98,9 @@ def create_app(gateway: Gateway) -> FastAPI:
     errors.install(app)
     for prefix in ("/api/v1", "/v1"):
         for router in ROUTERS:
-            app.include_router(router, prefix=prefix, include_in_schema=prefix == "/api/v1")
+            app.include_router(
+                router, prefix=prefix, include_in_schema=prefix == "/api/v1", dependencies=[Depends(nothing_asked)]
+            )
     app.include_router(health.router)
     app.include_router(click.router)
     server = gateway.settings.server

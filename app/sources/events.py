@@ -60,6 +60,16 @@ class Envelope(Record):
     payload: Given
 
 
+class SentEventBody(EventBody):
+    """The same at a door that knows who sends: `source` counts for nothing."""
+
+    source: Name | None = None  # type: ignore[assignment]
+
+
+class SentEnvelope(Envelope):
+    source: Name | None = None  # type: ignore[assignment]
+
+
 def event(obj: object, *, headers: Mapping[str, str] = NO_HEADERS, source: str | None = None) -> Alert:
     """One event as an alert. `source`: who sends it, whatever the event says. Raises: Invalid."""
     if not isinstance(obj, dict):

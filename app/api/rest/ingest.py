@@ -1,10 +1,9 @@
 """Where alerts come in. Plain Starlette routes: FastAPI's own machinery would cost 0.1 ms of every request."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel
@@ -14,7 +13,22 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from app.api.auth import admitted, caller, token
-from app.api.rest.wire import inlined, read_json, reply, served
+from app.api.rest.doors import (
+    Batch,
+    ChangeEnqueued,
+    Door,
+    Endpoint,
+    Enqueued,
+    Envelope,
+    EventTaken,
+    ExecutionTaken,
+    InvalidEvent,
+    Opened,
+    SourceTaken,
+    Told,
+    documented,
+)
+from app.api.rest.wire import inlined, read_json, reply, served, taken
 from app.domain.access import Principal
 from app.domain.dedup import Outcome
 from app.domain.errors import Forbidden, Invalid, NotFound
@@ -193,60 +207,55 @@ async def _routed(request: Request) -> tuple[Principal, object]:
     return await admitted(gateway, pagerduty.routing_key(body)), body
 
 
-class Door(NamedTuple):
-    """Where alerts come in, and how that is documented."""
-
-    path: str
-    endpoint: Callable[[Request], Awaitable[Response]]
-    schema: dict[str, Any]
-    status: int = HTTPStatus.OK
+def either(*shapes: type[BaseModel]) -> dict[str, Any]:
+    return {"anyOf": [taken(shape) for shape in shapes]}
 
 
-def schema_of(shape: type[BaseModel]) -> dict[str, Any]:
-    return inlined(shape.model_json_schema())
-
-
-ALERTS = {"type": "array", "items": schema_of(native.AlertBody), "minItems": 1, "maxItems": native.BATCH_MAX}
+BATCH = {
+    "type": "object",
+    "properties": {
+        "alerts": {
+            "type": "array",
+            "items": {"type": "object", "description": "An alert as at /alerts; one that is none is answered so."},
+            "minItems": 1,
+            "maxItems": native.BATCH_MAX,
+        }
+    },
+    "required": ["alerts"],
+    "additionalProperties": False,
+}
+EVENT = {HTTPStatus.ACCEPTED: (EventTaken, ExecutionTaken)}
 OURS = (
-    Door("/alerts", post_alert, schema_of(native.AlertBody)),
-    Door("/alerts/batch", post_batch, {"type": "object", "properties": {"alerts": ALERTS}, "required": ["alerts"]}),
+    Door("/alerts", post_alert, taken(native.AlertBody), {HTTPStatus.OK: Told}),
+    Door("/alerts/batch", post_batch, BATCH, {HTTPStatus.OK: Batch}),
     Door(
         "/incidents",
         post_incident,
-        {"anyOf": [schema_of(native.IncidentBody), schema_of(native.EventBody)]},
-        HTTPStatus.CREATED,
+        either(native.IncidentBody, native.EventBody),
+        {HTTPStatus.CREATED: (Opened, Envelope), HTTPStatus.OK: Envelope},
     ),
+    Door("/events", post_event, either(events.EventBody, events.Envelope), EVENT),
+    Door("/events/sentinel", post_sentinel_event, either(events.SentEventBody, events.SentEnvelope), EVENT),
+    Door("/events/shield", post_shield_event, either(events.SentEventBody, events.SentEnvelope), EVENT),
     Door(
-        "/events", post_event, {"anyOf": [schema_of(events.EventBody), schema_of(events.Envelope)]}, HTTPStatus.ACCEPTED
+        "/ingest/{source}", post_source, inlined(alertmanager.Webhook.model_json_schema()), {HTTPStatus.OK: SourceTaken}
     ),
-    Door("/events/sentinel", post_sentinel_event, schema_of(events.EventBody), HTTPStatus.ACCEPTED),
-    Door("/events/shield", post_shield_event, schema_of(events.EventBody), HTTPStatus.ACCEPTED),
-    Door("/ingest/{source}", post_source, schema_of(alertmanager.Webhook)),
 )
 VENDORS = (
-    Door("/api/v2/alerts", push_alerts, schema_of(alertmanager.Pushed)),
-    Door("/v2/enqueue", enqueue, schema_of(pagerduty.Trigger), HTTPStatus.ACCEPTED),
-    Door("/v2/change/enqueue", enqueue_change, schema_of(pagerduty.Change), HTTPStatus.ACCEPTED),
+    Door("/api/v2/alerts", push_alerts, inlined(alertmanager.Pushed.model_json_schema()), {HTTPStatus.OK: None}),
+    Door(
+        "/v2/enqueue",
+        enqueue,
+        inlined(pagerduty.Trigger.model_json_schema()),
+        {HTTPStatus.ACCEPTED: Enqueued, HTTPStatus.BAD_REQUEST: InvalidEvent},
+    ),
+    Door(
+        "/v2/change/enqueue",
+        enqueue_change,
+        inlined(pagerduty.Change.model_json_schema()),
+        {HTTPStatus.ACCEPTED: ChangeEnqueued, HTTPStatus.BAD_REQUEST: InvalidEvent},
+    ),
 )
-
-
-def documented(door: Door) -> dict[str, Any]:
-    """The OpenAPI path item."""
-    operation: dict[str, Any] = {
-        "tags": ["ingest"],
-        "summary": door.endpoint.__name__.replace("_", " "),
-        "description": door.endpoint.__doc__,
-        "operationId": door.endpoint.__name__,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": door.schema}}},
-        "responses": {str(int(door.status)): {"description": "Durable."}},
-    }
-    if "{source}" in door.path:
-        source = {"name": "source", "in": "path", "required": True, "schema": {"enum": list(SOURCES)}}
-        operation["parameters"] = [source]
-    return {"post": operation}
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Plain(Route):
@@ -276,4 +285,6 @@ ROUTES: list[BaseRoute] = [
         *((door, door.path) for door in VENDORS),
     ]
 ]
-PATHS = {f"/api/v1{door.path}": documented(door) for door in OURS} | {door.path: documented(door) for door in VENDORS}
+PATHS = {f"/api/v1{door.path}": documented(door, idempotent=True) for door in OURS} | {
+    door.path: documented(door) for door in VENDORS
+}

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from app.api.auth import Caller
 from app.api.limits import read_body
-from app.api.rest.documents import Id, expected
+from app.api.rest.documents import IF_MATCH, Id, expected, gives
 from app.api.rest.query import asking, query
 from app.api.rest.wire import Served, accepts, read_json, reply, served
 from app.domain.errors import Invalid
@@ -59,7 +59,12 @@ async def preview(request: Request, id: Id, who: Caller, gateway: Served) -> Pre
     return await gateway.oncall.preview(who, id, start, end)
 
 
-@router.post("/schedules/{id}/overrides", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(Override))
+@router.post(
+    "/schedules/{id}/overrides",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=accepts(Override) | IF_MATCH,
+    responses=gives(Override, 201),
+)
 async def add_override(request: Request, id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A002
     """ETag is the schedule's new version. With If-Match only the version it names is changed; otherwise 409."""
     added, schedule = await gateway.oncall.add_override(who, id, await read_json(request), expected(request))
@@ -68,7 +73,9 @@ async def add_override(request: Request, id: Id, who: Caller, gateway: Served) -
     return answer
 
 
-@router.delete("/schedules/{id}/overrides/{override_id}", status_code=status.HTTP_204_NO_CONTENT)
+@router.delete(
+    "/schedules/{id}/overrides/{override_id}", status_code=status.HTTP_204_NO_CONTENT, openapi_extra=IF_MATCH
+)
 async def drop_override(
     request: Request,
     id: Id,  # noqa: A002
@@ -93,7 +100,10 @@ async def calendar(request: Request, id: Id, who: Caller, gateway: Served) -> Re
 
 @router.post(
     "/schedules/{id}/import",
-    openapi_extra=asking(Reach) | {"requestBody": {"required": True, "content": ICALENDAR}},
+    openapi_extra={
+        "parameters": asking(Reach)["parameters"] + IF_MATCH["parameters"],
+        "requestBody": {"required": True, "content": ICALENDAR},
+    },
 )  # fmt: skip
 async def take(request: Request, id: Id, who: Caller, gateway: Served) -> Imported:  # noqa: A002
     """Takes an iCalendar body's events of the next `days` days as shifts, in place of the calendar's earlier import.

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from app.api.rest.wire import inlined
-from app.domain.decode import decode
+from app.domain.decode import decode, printable
 from app.domain.errors import Invalid
 from app.domain.record import Record
 
@@ -39,6 +39,13 @@ def query(request: Request, shape: type[R], others: Mapping[str, str] = NO_OTHER
             case _:
                 asked[name] = "1" if (name, value) == ("page", "0") else value
     return decode(shape, asked)
+
+
+async def nothing_asked(request: Request) -> None:
+    """Refuses a query string where none is read. Raises: Invalid."""
+    extra: dict[str, Any] = getattr(request.scope.get("route"), "openapi_extra", None) or {}
+    if request.query_params and not any(parameter["in"] == "query" for parameter in extra.get("parameters", ())):
+        raise Invalid.field(printable(next(iter(request.query_params))), "is not a parameter here; there are none")
 
 
 def _pair(field: str, pair: str) -> tuple[str, str]:
