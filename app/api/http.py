@@ -47,6 +47,7 @@ from app.child import CannotStart
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
 from app.runtime import Gateway
+from app.service.health import VERSION
 from app.telemetry import metrics
 
 ROUTERS = (
@@ -91,7 +92,7 @@ class Api(FastAPI):
 def create_app(gateway: Gateway) -> FastAPI:
     """Every route under /api/v1 and again under /v1, the vendors' own paths, health and metrics."""
     app = Api(
-        title="LLM Incident Manager", version=health.VERSION, redoc_url=None, redirect_slashes=False,
+        title="LLM Incident Manager", version=VERSION, redoc_url=None, redirect_slashes=False,
         routes=ingest.ROUTES,
     )  # fmt: skip
     app.state.gateway = gateway

@@ -31,9 +31,12 @@ class Principal(Record):
     role: Role
     actor_type: ActorType = ActorType.USER
 
+    def allowed(self, scope: Scope) -> bool:
+        return scope in SCOPES[self.role]
+
     def may(self, scope: Scope) -> None:
         """Raises: Forbidden, naming the roles that may."""
-        if scope not in SCOPES[self.role]:
+        if not self.allowed(scope):
             able = ", ".join(role for role, scopes in SCOPES.items() if scope in scopes)
             raise Forbidden(f"The role {self.role} may not {scope}; these may: {able}.")
 

@@ -73,7 +73,9 @@ def transition(entry: TimelineEvent) -> tuple[Status, Status] | None:
     else:
         return None
     known = entry.data.get("from")
-    before = Status(str(known)) if known is not None else Status.ACKNOWLEDGED  # an unacknowledge comes from nowhere else
+    before = (
+        Status(str(known)) if known is not None else Status.ACKNOWLEDGED
+    )  # an unacknowledge comes from nowhere else
     return None if before is after else (before, after)
 
 

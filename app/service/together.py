@@ -51,9 +51,7 @@ class Together:
         async with answering():
             return await self.store.groups(ids, datetime.now(UTC))
 
-    async def documents(
-        self, who: Principal, wanted: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], Document]:
+    async def documents(self, who: Principal, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Document]:
         """By kind and id."""
         who.may(Scope.READ)
         by_kind: dict[str, set[str]] = defaultdict(set)

@@ -232,9 +232,9 @@ class IncidentStore:
             found = await connection.fetch(page, *arguments)
             total = await connection.fetchval(count, *filters)
         more = len(found) > query.page_size
-        found = found[: query.page_size]
-        cursor = search.cursor(query, found[-1]) if more else None
-        return IncidentPage(incidents=[view(row, self.targets) for row in found], total_count=total, next_cursor=cursor)
+        shown = [view(row, self.targets) for row in found[: query.page_size]]
+        cursor = search.cursor_of(query.sort, shown[-1]) if more else None
+        return IncidentPage(incidents=shown, total_count=total, next_cursor=cursor)
 
 
 def entry_view(row: asyncpg.Record) -> TimelineEvent:

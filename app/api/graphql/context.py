@@ -8,6 +8,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from app.domain.access import Principal
+from app.domain.errors import Unauthenticated
 from app.domain.grouping import GroupView
 from app.domain.people import Team, User
 from app.domain.representation import AlertView, IncidentView, NotificationView, TimelineEvent
@@ -78,7 +79,9 @@ class Context:
 
     @property
     def caller(self) -> Principal:
-        assert self.who is not None, "nobody gets here before the door has asked who it is"
+        """Raises: Unauthenticated, where nobody has said who it is."""
+        if self.who is None:
+            raise Unauthenticated("Nobody has said who asks.")
         return self.who
 
     @property

@@ -233,6 +233,26 @@ class CorrelationGroup:
         return cast("list[Incident]", [incident for incident in (lead, *others) if incident is not None])
 
 
+def _assignee(root: Root) -> str | None:
+    return root.assigned_to
+
+
+def _team(root: Root) -> str | None:
+    return root.assigned_team
+
+
+def _related(root: Root) -> list[strawberry.ID]:
+    return cast("list[strawberry.ID]", root.related_incidents)
+
+
+def _parent(root: Root) -> strawberry.ID | None:
+    return cast("strawberry.ID | None", root.parent_incident)
+
+
+def _original(root: Root) -> strawberry.ID | None:
+    return cast("strawberry.ID | None", root.duplicate_of)
+
+
 @strawberry.type
 class Incident:
     """One incident. `category` and `environment` are lower-case words; ids and people come as objects in camelCase and
@@ -293,25 +313,11 @@ class Incident:
     def classification(self, root: Root) -> JSON | None:
         return cast("JSON | None", root.classification.model_dump(mode="json") if root.classification else None)
 
-    @strawberry.field(name="assigned_to")
-    def assigned_to_id(self, root: Root) -> str | None:
-        return root.assigned_to
-
-    @strawberry.field(name="assigned_team")
-    def assigned_team_id(self, root: Root) -> str | None:
-        return root.assigned_team
-
-    @strawberry.field(name="related_incidents")
-    def related_incident_ids(self, root: Root) -> list[strawberry.ID]:
-        return [strawberry.ID(id_) for id_ in root.related_incidents]
-
-    @strawberry.field(name="parent_incident")
-    def parent_incident_id(self, root: Root) -> strawberry.ID | None:
-        return strawberry.ID(root.parent_incident) if root.parent_incident else None
-
-    @strawberry.field(name="duplicate_of")
-    def duplicate_of_id(self, root: Root) -> strawberry.ID | None:
-        return strawberry.ID(root.duplicate_of) if root.duplicate_of else None
+    assigned_to_id: str | None = strawberry.field(name="assigned_to", resolver=_assignee)
+    assigned_team_id: str | None = strawberry.field(name="assigned_team", resolver=_team)
+    related_incident_ids: list[strawberry.ID] = strawberry.field(name="related_incidents", resolver=_related)
+    parent_incident_id: strawberry.ID | None = strawberry.field(name="parent_incident", resolver=_parent)
+    duplicate_of_id: strawberry.ID | None = strawberry.field(name="duplicate_of", resolver=_original)
 
     @strawberry.field
     async def assigned_to(self, root: Root, info: Info) -> User | None:

@@ -1,8 +1,9 @@
 """What callers send: every client's names for the same thing, made one question of the services'."""
 
+import re
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import strawberry
 from strawberry import UNSET
@@ -16,6 +17,7 @@ from app.domain.requests import IncidentQuery
 from app.domain.vocabulary import IncidentType, Severity, Status
 
 MOST = 100
+LISTS = frozenset({"severity", "status", "category", "environment", "source"})
 SAME = {
     "severities": "severity", "statuses": "status", "states": "status", "state": "status", "categories": "category",
     "environments": "environment", "sources": "source", "assigned_to_team": "assigned_team",
@@ -225,9 +227,6 @@ class AssignIncident:
     team_id: str | None = UNSET
 
 
-FilterArg = Annotated[Filter | None, strawberry.argument()]
-
-
 def given(asked: object) -> dict[str, Any]:
     """What an input says, without what was left out; enums as their plain words."""
     if asked is None or asked is UNSET:
@@ -291,6 +290,16 @@ def identified(*ids: object) -> str:
     if len(found) != 1:
         raise Invalid.field("incidentId", "is required, once: as id, incidentId or in the input")
     return found.pop()
+
+
+def loose(asked: object) -> IncidentQuery:
+    """A filter as plain JSON: names in either case, one word where a list is meant. Raises: Invalid."""
+    found: dict[str, Any] = {}
+    for name, value in json_object(asked, "filter").items():
+        snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        own = SAME.get(snake, snake)
+        found[own] = [value] if own in LISTS and not isinstance(value, list) else value
+    return query_of(found)
 
 
 def json_object(value: object, field: str) -> dict[str, object]:

@@ -8,14 +8,17 @@ from strawberry.scalars import JSON
 
 from app.api.graphql import inputs
 from app.api.graphql.context import Info
+from app.api.graphql.event import Event
 from app.api.graphql.incident import Comment, CorrelationGroup, Incident, TimelineEvent
 from app.api.graphql.pages import Connection, Edge, IncidentConnection, PageInfo, Window, whole
 from app.api.graphql.pages import page as listed
 from app.api.graphql.people import EscalationPolicy, Kept, Team, User
+from app.api.graphql.reports import Reports
 from app.domain import people
 from app.domain.decode import decode
 from app.domain.errors import NotFound
 from app.domain.grouping import GroupQuery, GroupStatus
+from app.domain.requests import EventQuery
 from app.domain.vocabulary import Role
 from app.service.health import UP, VERSION
 
@@ -171,7 +174,35 @@ class Incidents:
         return cast("CorrelationGroup | None", await info.context.loaders.groups.load(str(id)))
 
 
+@strawberry.type
+class Events:
+    """Of what sources said."""
 
+    @strawberry.field
+    async def event(self, info: Info, id: strawberry.ID) -> Event:  # noqa: A002
+        """By our id or by its own."""
+        return cast("Event", await info.context.gateway.events.get(info.context.caller, str(id)))
+
+    @strawberry.field
+    async def events(
+        self,
+        info: Info,
+        first: int = 50,
+        after: str | None = None,
+        sources: list[str] | None = None,
+        incident_id: strawberry.ID | None = None,
+    ) -> Connection[Event]:
+        """Newest first; `totalCount` is of the page."""
+        asked = {"limit": first, "cursor": after, "source": sources, "incident_id": incident_id}
+        query = decode(EventQuery, {name: value for name, value in asked.items() if value is not None})
+        found = await info.context.gateway.events.list(info.context.caller, query)
+        nodes = cast("list[Event]", found.events)
+        page_info = PageInfo(
+            has_next_page=found.next_cursor is not None, has_previous_page=after is not None,
+            start_cursor=nodes[0].id if nodes else None, end_cursor=nodes[-1].id if nodes else None,
+        )  # fmt: skip
+        edges = [Edge(cursor=str(node.id), node=node) for node in nodes]
+        return Connection(edges=edges, nodes=nodes, total_count=len(nodes), page_info=page_info)
 
 
 @strawberry.type
@@ -232,5 +263,5 @@ class Directory:
 
 
 @strawberry.type
-class Query(Incidents, Directory):
+class Query(Incidents, Events, Directory, Reports):
     pass

@@ -13,11 +13,10 @@ from app.api.graphql import inputs
 from app.api.graphql.context import Info
 from app.api.graphql.event import Event
 from app.api.graphql.incident import CorrelationGroup, Incident, Notification, TimelineEvent
-from app.api.graphql.inputs import CategoryIn, EnvironmentIn
 from app.api.graphql.people import Actor, EscalationPolicy
 from app.api.graphql.queries import HealthStatus, condition
+from app.api.graphql.scalars import CategoryIn, EnvironmentIn
 from app.domain import news
-from app.domain.errors import Invalid
 from app.domain.news import UpdateType
 from app.domain.representation import IncidentView, LiveEvent
 from app.domain.timeline import EventType
@@ -83,7 +82,7 @@ class NotificationSent:
 
 @strawberry.type
 class IncidentEvent:
-    """One decision. `cursor` is where to go on after a break (`after`): nothing is missed, (incidentId, seq) names it."""
+    """One decision. After a break go on with `after: cursor`: nothing is missed, (incidentId, seq) names an event."""
 
     cursor: str
     event: TimelineEvent
@@ -267,8 +266,7 @@ class Documented:
     @strawberry.subscription
     async def incidents(self, info: Info, filter: JSON | None = None) -> AsyncGenerator[Incident, None]:  # noqa: A002
         """The incident, whenever something became of it. `filter` takes the fields of GET /api/v1/incidents."""
-        conditions = inputs.json_object(filter, "filter") if filter is not None else {}
-        query = inputs.query_of({inputs.SAME.get(name, name): inputs.several(v) for name, v in conditions.items()})
+        query = inputs.loose(filter or {})
         async with aclosing(heard(info, lambda event: query.matches(event.incident))) as events:
             async for event in events:
                 yield _shown(event.incident)
@@ -358,6 +356,3 @@ async def _escalations(info: Info, wanted: Wanted) -> AsyncGenerator[IncidentEsc
 @strawberry.type
 class Subscription(Published, Documented):
     pass
-
-
-__all__ = ["Invalid", "Subscription"]
