@@ -13,10 +13,12 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import runtime
 from app.api import errors
+from app.api.allowance import HEADERS, Told
 from app.api.auth import Door, check_bound
 from app.api.rest import (
     catalogue,
@@ -65,6 +67,7 @@ ROUTERS = (
     health.router,
 )
 KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection, so that they close it, not we
+CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 GRACE = 5  # seconds for the requests under way when told to stop
 
 log = logging.getLogger(__name__)
@@ -99,8 +102,14 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(health.router)
     app.include_router(click.router)
     server = gateway.settings.server
+    app.add_middleware(Told)
     app.add_middleware(Door, keys=gateway.keys, loopback=server.loopback)
     app.add_middleware(Watched, timeout=server.request_timeout_secs)
+    if server.cors_origins:  # no cookie opens anything here, so credentials stay off, and `*` gives nothing away
+        app.add_middleware(
+            CORSMiddleware, allow_origins=server.cors_origins, allow_headers=("*",), allow_methods=CORS_METHODS,
+            expose_headers=(*HEADERS, "Retry-After", "ETag", "Location", "WWW-Authenticate"),
+        )  # fmt: skip
     return app
 
 
