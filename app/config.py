@@ -74,7 +74,7 @@ HostPort = Annotated[str, Field(pattern=r"^([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{
 WebUrl = Annotated[
     str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))
 ]
-Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^\s/?#@*]+)$"), AfterValidator(_origin)]
+Origin = Annotated[str, Field(pattern=r"^(\*|(?i:https?)://[^\s/?#@*]+)$"), AfterValidator(_origin)]
 """As browsers send it: no path, no default port, lower case."""
 Sender = Annotated[str, Field(pattern=r"^[^\r\n@]+@[^\r\n@]+$")]
 Database = Annotated[SecretStr, AfterValidator(_database)]

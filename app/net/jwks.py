@@ -123,7 +123,7 @@ def usable(document: Mapping[str, Any], algorithms: frozenset[str]) -> dict[str 
             continue
         try:
             key = PyJWK(described)
-        except (PyJWTError, ValueError, TypeError):
+        except (PyJWTError, ValueError, TypeError, KeyError, NotImplementedError):
             continue
         if key.algorithm_name in algorithms and key.Algorithm.check_key_length(key.key) is None:
             found.setdefault(kid, key)
