@@ -29,6 +29,12 @@ def _database(url: SecretStr) -> SecretStr:
     return url
 
 
+def _redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return url
+
+
 def _signing_secret(secret: SecretStr) -> SecretStr:
     prefix, _, encoded = secret.get_secret_value().partition("_")
     try:
@@ -78,6 +84,7 @@ Origin = Annotated[str, Field(pattern=r"^(\*|(?i:https?)://[^\s/?#@*]+)$"), Afte
 """As browsers send it: no path, no default port, lower case."""
 Sender = Annotated[str, Field(pattern=r"^[^\r\n@]+@[^\r\n@]+$")]
 Database = Annotated[SecretStr, AfterValidator(_database)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 
@@ -397,7 +404,7 @@ class Observability(Section):
 
 
 class Redis(Section):
-    url: SecretStr | None = Field(
+    url: RedisUrl | None = Field(
         None, description="`redis://…`, for workers to share what they looked up, and gateways their rate limits."
     )
 

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocketClose
 from app.api.errors import response
 from app.child import CannotStart
 from app.config import Server
-from app.domain.access import ANYBODY_ON_THIS_MACHINE, Principal
+from app.domain.access import Principal
 from app.domain.errors import Forbidden, Unauthenticated, Unavailable
 from app.doors import is_loopback
 from app.runtime import Gateway
@@ -99,8 +99,7 @@ async def shown(request: HTTPConnection, secret: str | None) -> Principal:
     """Who shows this secret with a request, which is counted: what is left goes into the answer's headers."""
     gateway: Gateway = request.app.state.gateway
     who = await admitted(gateway, secret, address(request))
-    client = address(request) if who is ANYBODY_ON_THIS_MACHINE else who
-    request.state.allowance = gateway.limits.spend(client)
+    request.state.allowance = gateway.limits.spend(who, address(request))
     return who
 
 

@@ -82,7 +82,7 @@ class Api(FastAPI):
             schema["paths"].setdefault(path, {}).update(item)
         schema.setdefault("components", {})["securitySchemes"] = {
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            "bearer": {"type": "http", "scheme": "bearer"},
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "API key or JWT"},
         }
         schema["security"] = [{"key": []}, {"bearer": []}]
         return schema

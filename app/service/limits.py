@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.domain.access import Allowance, Principal
+from app.domain.access import ANYBODY_ON_THIS_MACHINE, Allowance, Principal
 from app.domain.errors import RateLimited
 from app.domain.vocabulary import Role
 from app.doors import RateLimits
@@ -51,10 +51,14 @@ class Limits:
         roles = {role: getattr(said, f"{role}_per_minute") for role in Role}
         return cls(roles, said.anonymous_per_minute, said.failures_per_minute, redis)
 
-    def spend(self, who: Principal | str) -> Allowance | None:
-        """One request of a client, or of an address where no key is needed. None: no limit. Raises: RateLimited."""
-        if isinstance(who, str):
-            return self._take(f"from {network(who)}", self.anonymous, "This address")
+    def spend(self, who: Principal | str, address: str = "") -> Allowance | None:
+        """One request of a client, or of an address: where no key is needed, or this machine's anybody comes from it.
+
+        None: there is no limit. Raises: RateLimited.
+        """
+        if isinstance(who, str) or who is ANYBODY_ON_THIS_MACHINE:
+            came_from = who if isinstance(who, str) else address
+            return self._take(f"from {network(came_from)}", self.anonymous, "This address")
         return self._take(
             f"{who.role} {who.id or who.name}", self.roles[who.role], f"A key or token of the role {who.role}"
         )
