@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from jwt import PyJWK
 from pydantic import ValidationError
+from redis.asyncio import Redis
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
@@ -33,10 +35,12 @@ from app.domain.sla import Targets
 from app.domain.suppression import Flapping
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
+from app.doors import Issuer
 from app.enrichers import ENRICHERS
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.http import Http, Network, allowed_networks, check_url
+from app.net.jwks import KeySet
 from app.service.alerts import Alerts
 from app.service.catalogue import Catalogues
 from app.service.changes import Changes
@@ -49,6 +53,7 @@ from app.service.events import Events
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
+from app.service.limits import Limits
 from app.service.lint import Lint
 from app.service.live import Live
 from app.service.ml import Learning
@@ -60,6 +65,7 @@ from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
 from app.service.templates import Templates
 from app.service.together import Together
+from app.service.tokens import Tokens, Trusted, shared
 from app.store.alerts import AlertStore
 from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
@@ -99,6 +105,8 @@ class Gateway:
     documents: Documents
     oncall: OnCall
     keys: Keys
+    tokens: Tokens
+    limits: Limits
     health: Health
     dispatcher: Dispatcher
     simulations: Simulations
@@ -121,13 +129,21 @@ class Gateway:
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The services with a pool, a Temporal client and a running dispatcher. Neither server need be there yet."""
     temporal = await temporal_client(settings.temporal, lazy=True)
-    async with pool(database_url(settings), settings.storage.pool_size) as connections, channels(settings) as ways:
-        made = services(settings, connections, temporal, ways)
-        background = [
-            asyncio.create_task(made.dispatcher.run()),
-            asyncio.create_task(made.keys.keep_fresh()),
-            asyncio.create_task(made.live.run()),
-        ]
+    async with (
+        pool(database_url(settings), settings.storage.pool_size) as connections,
+        channels(settings) as ways,
+        tokens(settings) as trusted,
+        limits(settings) as limited,
+    ):
+        made = services(settings, connections, temporal, ways, trusted, limited)
+        running = (
+            made.dispatcher.run(),
+            made.keys.keep_fresh(),
+            trusted.keep_fresh(),
+            limited.keep_sharing(),
+            made.live.run(),
+        )
+        background = [asyncio.create_task(each) for each in running]
         try:
             yield made
         finally:
@@ -147,15 +163,16 @@ async def at_rest(settings: Settings) -> AsyncIterator[Gateway]:
 
 
 def services(
-    settings: Settings, connections: Pool, temporal: Client, channels: Mapping[ChannelName, Channel]
+    settings: Settings,
+    connections: Pool,
+    temporal: Client,
+    channels: Mapping[ChannelName, Channel],
+    tokens: Tokens | None = None,
+    limits: Limits | None = None,
 ) -> Gateway:
     """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
     slack = channels.get(ChannelName.SLACK)
-    life = Life(
-        incident_id="",
-        reopens_for_secs=settings.deduplication.window_secs,
-        give_up_after_secs=settings.notifications.give_up_after_secs,
-    )
+    life = lived(settings)
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
     window = timedelta(seconds=settings.deduplication.window_secs)
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
@@ -186,7 +203,9 @@ def services(
             CorrelationStore(connections), RegroupStore(connections), incidents, settings.correlation.threshold
         ),
         oncall=OnCall(DocumentStore(connections)),
-        keys=Keys(KeyStore(connections)),
+        keys=Keys(KeyStore(connections), bool(settings.auth.issuers)),
+        tokens=tokens or Tokens(),
+        limits=limits or Limits.of(settings.rate_limits),
         live=Live(FeedStore(connections, targets(settings))),
         together=Together(TogetherStore(connections, targets(settings)), DocumentStore(connections)),
         health=Health(connections, temporal),
@@ -206,6 +225,15 @@ def services(
             DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
         ),
     )  # fmt: skip
+
+
+def lived(settings: Settings) -> Life:
+    """What every incident's workflow is told at its start."""
+    return Life(
+        incident_id="",
+        reopens_for_secs=settings.deduplication.window_secs,
+        give_up_after_secs=settings.notifications.give_up_after_secs,
+    )
 
 
 @dataclass(frozen=True)
@@ -335,6 +363,27 @@ async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Cha
     async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
         ways = {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
         yield {name: way for name, way in ways.items() if way is not None}
+
+
+@asynccontextmanager
+async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
+    """The issuers that are trusted; those that publish their keys have yet to be asked for them."""
+    async with Http(reachable(settings), deadline_secs=CONNECTS_WITHIN_SECS) as http:
+        yield Tokens(Trusted(said, keys(said, http)) for said in settings.auth.issuers)
+
+
+def keys(said: Issuer, http: Http) -> PyJWK | KeySet:
+    return shared(said.secret) if said.secret else KeySet(http, said.issuer, said.jwks_url, said.accepted)
+
+
+@asynccontextmanager
+async def limits(settings: Settings) -> AsyncIterator[Limits]:
+    """Counts requests, together with other gateways where there is a Redis. It need not be there yet."""
+    if settings.redis.url is None:
+        yield Limits.of(settings.rate_limits)
+        return
+    async with Redis.from_url(settings.redis.url.get_secret_value()) as redis:
+        yield Limits.of(settings.rate_limits, redis)
 
 
 async def answers(settings: Settings, urls: Collection[str]) -> dict[str, str | None]:

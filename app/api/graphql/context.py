@@ -1,6 +1,6 @@
 """Who asks, what is served, and look-ups that are made together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -68,12 +68,16 @@ def _not_connected() -> None:
 
 @dataclass
 class Context:
-    """`key` is the request's Idempotency-Key. `drop` ends the connection of a listener that doesn't keep up."""
+    """`key` is the request's Idempotency-Key. Over a WebSocket `admit` finds out who asks, by what the client says
+
+    first, and `drop` ends the connection of a listener that doesn't keep up.
+    """
 
     gateway: Gateway
     who: Principal | None = None
     key: str | None = None
     connection_params: dict[str, object] | None = None
+    admit: Callable[[Mapping[str, object]], Awaitable[None]] | None = None
     drop: Callable[[], None] = _not_connected
     _loaders: Loaders | None = field(default=None, init=False)
 

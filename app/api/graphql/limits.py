@@ -22,6 +22,7 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 from strawberry.types.execution import ExecutionContext
 
+NUL = re.compile(r"\0|\\u0000|\\u\{0+\}")
 TOO_MUCH = 10**9
 """Where counting ends."""
 LISTS = {
@@ -161,7 +162,9 @@ class Limited(SchemaExtension):
 
     def on_validate(self) -> Iterator[None]:
         context = self.execution_context
-        if context.graphql_document is not None:
+        if NUL.search(context.query or ""):
+            context.pre_execution_errors = [GraphQLError("The operation must not contain the character NUL.")]
+        elif context.graphql_document is not None:
             refusal = self.limits.refusal(context.graphql_document, context.variables or {})
             if refusal is not None:
                 context.pre_execution_errors = [refusal]

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.domain.errors import Refused
 from app.service.live import Backlog, Lagging
+from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ class Shared:
                     listener.put(result)
         except Refused as refusal:
             failure = refusal
-        except Exception as bug:
-            log.error("a subscription failed", exc_info=bug)
+        except Exception:
+            log.exception("a subscription failed")
         finally:
             for listener in self.listeners:
                 listener.end(failure)
@@ -51,6 +52,7 @@ class Sharing:
         if shared is None or (shared.running is not None and shared.running.done()):
             shared = self.running[key] = Shared(begin)
         backlog: Backlog[Result] = Backlog(drop)
+        metrics.GRAPHQL_SUBSCRIPTIONS.set(len(self.running))
         shared.listeners.add(backlog)
         if shared.running is None:
             shared.running = asyncio.create_task(shared.run())
@@ -65,6 +67,7 @@ class Sharing:
             if not shared.listeners:
                 if self.running.get(key) is shared:
                     del self.running[key]
+                    metrics.GRAPHQL_SUBSCRIPTIONS.set(len(self.running))
                 shared.running.cancel()
                 with suppress(asyncio.CancelledError):
                     await shared.running
