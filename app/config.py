@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from string import Template
@@ -18,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from app.domain.vocabulary import ChannelName
-from app.doors import Auth, RateLimits, is_loopback
+from app.admission import Auth, RateLimits, is_loopback
+from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
+from app.domain.vocabulary import ChannelName, Severity
 from app.section import Name, Section
 
 
@@ -48,6 +50,10 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
 
 def _level(name: object) -> object:
     return {"trace": "debug", "warn": "warning"}.get(name.lower(), name.lower()) if isinstance(name, str) else name
+
+
+def _beside(usual: Mapping[Severity, float]) -> AfterValidator:
+    return AfterValidator(lambda given: {**usual, **given})
 
 
 PROMQL_VARIABLES = ("service", "model", "group", "provider", "node")
@@ -191,6 +197,17 @@ class Escalation(Section):
     enabled: bool = Field(True, description="Off: the first level is paged, once, and nobody after it.")
     default_timeout_secs: Seconds = Field(300, description="A level's patience where its policy states none.")
     default_policy: Name = Field("default", description="The policy of incidents that match no other.")
+
+
+class Sla(Section):
+    """A severity that isn't named keeps its default."""
+
+    acknowledgment_secs: Annotated[dict[Severity, Seconds], _beside(ACKNOWLEDGMENT_SECS)] = Field(
+        dict(ACKNOWLEDGMENT_SECS), description="Severity → the longest until somebody takes an incident."
+    )
+    resolution_secs: Annotated[dict[Severity, Seconds], _beside(RESOLUTION_SECS)] = Field(
+        dict(RESOLUTION_SECS), description="Severity → the longest until an incident is over."
+    )
 
 
 class Flapping(Section):
@@ -423,6 +440,7 @@ class Settings(Section):
     stack: Stack = Field(Stack(), description="The embedded servers.")
     deduplication: Deduplication = Field(Deduplication(), description="When two alerts are one incident.")
     escalation: Escalation = Field(Escalation(), description="Who is paged next, and when.")
+    sla: Sla = Field(Sla(), description="Service levels: by when, per severity.")
     flapping: Flapping = Field(Flapping(), description="Incidents that come and go.")
     enrichment: Enrichment = Field(Enrichment(), description="What is looked up around an incident.")
     ml: MachineLearning = Field(MachineLearning(), description="Severities and classes, predicted.")

@@ -24,6 +24,7 @@ from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Life, Triage
 from activities.upkeep import Upkeep
+from app.admission import Issuer
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.channels.rendering import rendered
@@ -31,10 +32,10 @@ from app.channels.slack import Slack
 from app.config import Enrichment, Settings, Temporal
 from app.domain.correlation import Rules, Strategy
 from app.domain.notification import Message
+from app.domain.sla import Targets
 from app.domain.suppression import Flapping
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
-from app.doors import Issuer
 from app.enrichers import ENRICHERS
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
@@ -48,18 +49,22 @@ from app.service.clicks import Clicks, OneClick
 from app.service.correlations import Correlations
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
+from app.service.events import Events
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
 from app.service.limits import Limits
 from app.service.lint import Lint
+from app.service.live import Live
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
+from app.service.reports import Reports
 from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
 from app.service.templates import Templates
+from app.service.together import Together
 from app.service.tokens import Tokens, Trusted, shared
 from app.store.alerts import AlertStore
 from app.store.catalogue import CatalogueStore
@@ -69,7 +74,9 @@ from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
 from app.store.enrichments import EnrichmentStore
+from app.store.events import EventStore
 from app.store.facts import FactStore
+from app.store.feed import FeedStore
 from app.store.grouping import GroupStore
 from app.store.history import HistoryStore
 from app.store.holding import HoldingStore
@@ -79,7 +86,9 @@ from app.store.messages import MessageStore
 from app.store.models import ModelStore
 from app.store.outbox import Outbox
 from app.store.regrouping import RegroupStore
+from app.store.reports import ReportStore
 from app.store.routing import RoutingStore
+from app.store.together import TogetherStore
 from app.store.turns import TurnStore
 from app.telemetry import metrics
 
@@ -91,6 +100,8 @@ class Gateway:
     settings: Settings
     alerts: Alerts
     incidents: Incidents
+    events: Events
+    reports: Reports
     documents: Documents
     oncall: OnCall
     keys: Keys
@@ -110,6 +121,8 @@ class Gateway:
     catalogue: Catalogues
     changes: Changes
     correlations: Correlations
+    live: Live
+    together: Together
 
 
 @asynccontextmanager
@@ -123,7 +136,13 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         limits(settings) as limited,
     ):
         made = services(settings, connections, temporal, ways, trusted, limited)
-        running = (made.dispatcher.run(), made.keys.keep_fresh(), trusted.keep_fresh(), limited.keep_sharing())
+        running = (
+            made.dispatcher.run(),
+            made.keys.keep_fresh(),
+            trusted.keep_fresh(),
+            limited.keep_sharing(),
+            made.live.run(),
+        )
         background = [asyncio.create_task(each) for each in running]
         try:
             yield made
@@ -157,24 +176,21 @@ def services(
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
     window = timedelta(seconds=settings.deduplication.window_secs)
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
-    incidents = Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life)
+    shown = IncidentStore(connections, targets(settings))
+    incidents = Incidents(shown, DeliveryStore(connections), temporal, life)
     simulations = Simulations(
         DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
     )
-    documents = Documents(
-        DocumentStore(connections),
-        partial(check_url, networks=reachable(settings)),
-        settings.escalation.default_policy,
-        round(settings.escalation.default_timeout_secs),
-        HoldingStore(connections),
-    )
+    documents = documented(settings, connections)
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         incidents=incidents,
+        events=Events(EventStore(connections)),
+        reports=Reports(ReportStore(connections, targets(settings))),
         documents=documents,
         learning=learning(settings, connections, temporal),
-        suppressions=Suppressions(documents, IncidentStore(connections), HoldingStore(connections)),
+        suppressions=Suppressions(documents, shown, HoldingStore(connections)),
         catalogue=Catalogues(documents),
         changes=Changes(ChangeStore(connections)),
         correlations=Correlations(
@@ -184,6 +200,8 @@ def services(
         keys=Keys(KeyStore(connections), bool(settings.auth.issuers)),
         tokens=tokens or Tokens(),
         limits=limits or Limits.of(settings.rate_limits),
+        live=Live(FeedStore(connections, targets(settings))),
+        together=Together(TogetherStore(connections, targets(settings)), DocumentStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
@@ -192,7 +210,7 @@ def services(
             settings.escalation.default_policy, partial(answers, settings),
         ),
         chatops=Chatops(DocumentStore(connections), incidents, slack if isinstance(slack, Slack) else None),
-        templates=Templates(DocumentStore(connections), IncidentStore(connections), partial(link, settings)),
+        templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=Clicks(
             FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs
         ),
@@ -201,6 +219,16 @@ def services(
             DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
         ),
     )  # fmt: skip
+
+
+def documented(settings: Settings, connections: Pool) -> Documents:
+    return Documents(
+        DocumentStore(connections),
+        partial(check_url, networks=reachable(settings)),
+        settings.escalation.default_policy,
+        round(settings.escalation.default_timeout_secs),
+        HoldingStore(connections),
+    )
 
 
 def lived(settings: Settings) -> Life:
@@ -246,8 +274,10 @@ async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enri
 def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], enriching: Enriching) -> Crew:
     """The activities over open connections, channels and enrichers."""
     incidents, documents, messages, deliveries = (
-        IncidentStore(connections), DocumentStore(connections), MessageStore(connections),
-        DeliveryStore(connections, settings.notifications.rate_limits, settings.notifications.bundling),
+        IncidentStore(connections, targets(settings)), DocumentStore(connections), MessageStore(connections),
+        DeliveryStore(
+            connections, settings.notifications.rate_limits, settings.notifications.bundling, targets(settings)
+        ),
     )  # fmt: skip
     escalation = settings.escalation
     one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
@@ -303,6 +333,10 @@ def correlating(settings: Settings, connections: Pool) -> Correlating | None:
 def page_wait_secs(said: Enrichment) -> float:
     """How long a first page waits for what is looked up."""
     return said.page_wait_secs if said.async_enrichment else said.timeout_secs
+
+
+def targets(settings: Settings) -> Targets:
+    return Targets.model_validate(settings.sla.model_dump())
 
 
 def flapping(settings: Settings) -> Flapping | None:

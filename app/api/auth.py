@@ -12,12 +12,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from app.admission import is_loopback
 from app.api.errors import response
 from app.child import CannotStart
 from app.config import Server
 from app.domain.access import Principal
 from app.domain.errors import Forbidden, Unauthenticated, Unavailable
-from app.doors import is_loopback
 from app.runtime import Gateway
 from app.service.keys import Keys
 

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,7 +20,9 @@ from app import runtime
 from app.api import errors
 from app.api.allowance import HEADERS, Told
 from app.api.auth import Door, check_bound
+from app.api.openapi import completed
 from app.api.rest import (
+    analytics,
     catalogue,
     changes,
     chatops,
@@ -29,6 +31,7 @@ from app.api.rest import (
     correlations,
     documents,
     enrichment,
+    events,
     health,
     incidents,
     ingest,
@@ -41,6 +44,7 @@ from app.api.rest import (
     suppression,
     templates,
 )
+from app.api.rest.query import nothing_asked
 from app.child import CannotStart
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
@@ -58,6 +62,8 @@ ROUTERS = (
     catalogue.router,
     changes.router,
     enrichment.router,
+    events.router,
+    analytics.router,
     correlations.router,
     notifications.router,
     chatops.router,
@@ -77,15 +83,12 @@ class Api(FastAPI):
     """FastAPI, plus the description of the routes it does not serve itself."""
 
     def openapi(self) -> dict[str, Any]:
-        schema = super().openapi()
-        for path, item in ingest.PATHS.items():
-            schema["paths"].setdefault(path, {}).update(item)
-        schema.setdefault("components", {})["securitySchemes"] = {
-            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "API key or JWT"},
-        }
-        schema["security"] = [{"key": []}, {"bearer": []}]
-        return schema
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            for path, item in ingest.PATHS.items():
+                schema["paths"].setdefault(path, {}).update(item)
+            self.openapi_schema = completed(schema)
+        return self.openapi_schema
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -98,7 +101,9 @@ def create_app(gateway: Gateway) -> FastAPI:
     errors.install(app)
     for prefix in ("/api/v1", "/v1"):
         for router in ROUTERS:
-            app.include_router(router, prefix=prefix, include_in_schema=prefix == "/api/v1")
+            app.include_router(
+                router, prefix=prefix, include_in_schema=prefix == "/api/v1", dependencies=[Depends(nothing_asked)]
+            )
     app.include_router(health.router)
     app.include_router(click.router)
     server = gateway.settings.server

@@ -11,7 +11,7 @@ from app.domain.decode import Instant
 from app.domain.dedup import Outcome
 from app.domain.incident import CommandKind
 from app.domain.record import Record
-from app.domain.representation import IncidentView
+from app.domain.representation import EventView, IncidentView
 from app.domain.vocabulary import Category, Environment, Severity, Status
 
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX)]
@@ -78,6 +78,24 @@ class IncidentPage(Record):
 
     incidents: list[IncidentView]
     total_count: int
+    next_cursor: str | None
+
+
+class EventQuery(Record):
+    """A page of events, the newest first. `since` ≤ received < `until`; `cursor` is the last one's id."""
+
+    source: tuple[Name, ...] = ()
+    incident_id: UUID | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+    limit: int = Field(default=50, ge=1, le=100)
+    cursor: UUID | None = None
+
+
+class EventPage(Record):
+    """`next_cursor` leads to the page after this one; None on the last."""
+
+    events: list[EventView]
     next_cursor: str | None
 
 

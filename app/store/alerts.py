@@ -59,15 +59,17 @@ INCIDENT = {
     "id": "uuid", "fingerprint": "text", "collecting": "bool", "source": "text", "external_id": "text",
     "title": "text", "description": "text", "impact": "text", "category": "text", "incident_type": "text",
     "environment": "text", "resource": "jsonb", "affected_services": "text[]", "tags": "jsonb", "runbook_url": "text",
-    "created_at": "timestamptz", "reported_severity": "text", "alert_count": "int", "flap_count": "int",
-    "last_seen_at": "timestamptz", "last_firing_at": "timestamptz", "source_resolved_at": "timestamptz",
-    "source_acknowledged_at": "timestamptz", "severity": "text", "updated_at": "timestamptz", "assigned_to": "text",
+    "created_at": "timestamptz", "began_at": "timestamptz", "reported_severity": "text", "alert_count": "int",
+    "flap_count": "int", "last_seen_at": "timestamptz", "last_firing_at": "timestamptz",
+    "source_resolved_at": "timestamptz", "source_acknowledged_at": "timestamptz", "severity": "text",
+    "updated_at": "timestamptz", "assigned_to": "text",
 }  # fmt: skip
 ALERT = {
     "incident_id": "uuid", "id": "uuid", "delivery": "text", "alert_key": "text", "firing": "bool",
     "deduplicated": "bool", "status": "text", "severity": "text", "source": "text", "external_id": "text",
     "title": "text", "description": "text", "labels": "jsonb", "annotations": "jsonb", "affected_services": "text[]",
     "runbook_url": "text", "starts_at": "timestamptz", "ends_at": "timestamptz", "received_at": "timestamptz",
+    "event": "jsonb",
 }  # fmt: skip
 OUTBOX = {"rank": "smallint", "incident_id": "uuid"}
 
@@ -90,10 +92,14 @@ WITH i AS ({_insert("incidents", INCIDENT, 1)}), a AS ({_insert("alerts", ALERT,
 {_insert("outbox", OUTBOX, 1 + len(INCIDENT) + len(ALERT))}
 """
 
-OF_INCIDENT = """
-SELECT id, incident_id, external_id, source, status, severity, title, description, labels, annotations,
-       affected_services, runbook_url, starts_at, received_at, deduplicated, count(*) OVER () AS total
-FROM alerts WHERE incident_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3
+ALERT_SHOWN = """
+a.id, a.incident_id, a.external_id, a.source, a.status, a.severity, a.title, a.description, a.labels, a.annotations,
+a.affected_services, a.runbook_url, a.starts_at, a.received_at, a.deduplicated
+"""
+
+OF_INCIDENT = f"""
+SELECT {ALERT_SHOWN}, count(*) OVER () AS total
+FROM alerts a WHERE a.incident_id = $1 ORDER BY a.id DESC LIMIT $2 OFFSET $3
 """
 
 
@@ -244,11 +250,12 @@ class AlertStore:
             if not total:  # an incident has one alert at least
                 raise NotFound("incident", str(incident_id))
             return [], total
-        views = [
-            AlertView.model_validate(dict(row.items()) | {"id": str(row["id"]), "incident_id": str(row["incident_id"])})
-            for row in found
-        ]
-        return views, found[0]["total"]
+        return [alert_view(row) for row in found], found[0]["total"]
+
+
+def alert_view(row: asyncpg.Record) -> AlertView:
+    """An alert's public representation, made of the columns `ALERT_SHOWN`."""
+    return AlertView.model_validate(dict(row.items()) | {"id": str(row["id"]), "incident_id": str(row["incident_id"])})
 
 
 def _turned(rows: Sequence[tuple[object, ...]], columns: Collection[str]) -> Sequence[Sequence[object]]:
@@ -278,9 +285,9 @@ def _incident(known: Known, arrival: Arrival) -> tuple[object, ...]:
     return (
         known.id, arrival.fingerprint, known.collecting, alert.source, alert.external_id or alert.identity,
         alert.title, alert.description, alert.impact, alert.category, alert.incident_type, alert.environment,
-        alert.resource, alert.affected_services, alert.labels, alert.runbook_url, arrival.at, known.severity,
-        known.alert_count, known.flaps, known.last_seen_at, known.last_firing_at, known.source_resolved_at,
-        known.source_acknowledged_at, known.severity, arrival.at, arrival.assignee,
+        alert.resource, alert.affected_services, alert.labels, alert.runbook_url, arrival.at, alert.starts_at,
+        known.severity, known.alert_count, known.flaps, known.last_seen_at, known.last_firing_at,
+        known.source_resolved_at, known.source_acknowledged_at, known.severity, arrival.at, arrival.assignee,
     )  # fmt: skip
 
 
@@ -290,4 +297,5 @@ def _alert(row: _Row) -> tuple[object, ...]:
         row.incident_id, row.id, row.arrival.delivery, row.key, row.firing, row.outcome is not Outcome.CREATED,
         alert.status, alert.severity, alert.source, alert.external_id, alert.title, alert.description, alert.labels,
         alert.annotations, alert.affected_services, alert.runbook_url, alert.starts_at, alert.ends_at, row.arrival.at,
+        alert.event.model_dump(mode="json") if alert.event is not None else None,
     )  # fmt: skip
