@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Door:
-    """While no API key is known, everybody on this machine may do everything, so nobody else may get in.
+    """With no API key and no issuer of tokens everybody on this machine may do everything, so nobody else gets in.
 
     A web page can reach a loopback port under a name of its own (DNS rebinding) or send it a form: only
     requests that name this machine in Host, and in Origin if there is one, are answered.
