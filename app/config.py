@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from app.admission import Auth, GraphQL, RateLimits, is_loopback
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
 from app.domain.vocabulary import ChannelName, Severity
-from app.doors import Auth, GraphQL, RateLimits, is_loopback
 from app.section import Name, Section
 
 

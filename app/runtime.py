@@ -24,6 +24,7 @@ from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Life, Triage
 from activities.upkeep import Upkeep
+from app.admission import Issuer
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.channels.rendering import rendered
@@ -35,7 +36,6 @@ from app.domain.sla import Targets
 from app.domain.suppression import Flapping
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
-from app.doors import Issuer
 from app.enrichers import ENRICHERS
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
@@ -181,13 +181,7 @@ def services(
     simulations = Simulations(
         DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
     )
-    documents = Documents(
-        DocumentStore(connections),
-        partial(check_url, networks=reachable(settings)),
-        settings.escalation.default_policy,
-        round(settings.escalation.default_timeout_secs),
-        HoldingStore(connections),
-    )
+    documents = documented(settings, connections)
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
@@ -225,6 +219,16 @@ def services(
             DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
         ),
     )  # fmt: skip
+
+
+def documented(settings: Settings, connections: Pool) -> Documents:
+    return Documents(
+        DocumentStore(connections),
+        partial(check_url, networks=reachable(settings)),
+        settings.escalation.default_policy,
+        round(settings.escalation.default_timeout_secs),
+        HoldingStore(connections),
+    )
 
 
 def lived(settings: Settings) -> Life:

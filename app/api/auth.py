@@ -12,12 +12,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from app.admission import is_loopback
 from app.api.errors import response
 from app.child import CannotStart
 from app.config import Server
 from app.domain.access import Principal
 from app.domain.errors import Forbidden, Unauthenticated, Unavailable
-from app.doors import is_loopback
 from app.runtime import Gateway
 from app.service.keys import Keys
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Door:
-    """While no API key is known, everybody on this machine may do everything, so nobody else may get in.
+    """With no API key and no issuer of tokens everybody on this machine may do everything, so nobody else gets in.
 
     A web page can reach a loopback port under a name of its own (DNS rebinding) or send it a form: only
     requests that name this machine in Host, and in Origin if there is one, are answered.

@@ -11,8 +11,8 @@ import orjson
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from app.admission import confidential
 from app.domain.errors import Invalid, Unavailable
-from app.doors import confidential
 from app.net.http import Blocked, Http, Unanswered
 from app.net.slots import Busy
 

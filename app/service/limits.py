@@ -13,10 +13,10 @@ from ipaddress import ip_network
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.admission import RateLimits
 from app.domain.access import ANYBODY_ON_THIS_MACHINE, Allowance, Principal
 from app.domain.errors import RateLimited
 from app.domain.vocabulary import Role
-from app.doors import RateLimits
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import jwt
 from jwt import PyJWK
 from pydantic import SecretStr
 
+from app.admission import Issuer
 from app.domain.access import Principal
 from app.domain.claims import name_in, role_in
 from app.domain.errors import InvalidToken
 from app.domain.vocabulary import ActorType, Role
-from app.doors import Issuer
 from app.net.jwks import KeySet
 
 LEEWAY_SECS = 30

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.exceptions import RedisError
 
+from app.admission import RateLimits
 from app.domain.access import Principal
 from app.domain.errors import RateLimited
 from app.domain.vocabulary import Role
-from app.doors import RateLimits
 from app.service.limits import Limits, network
 from tests.support.house import House, a_house
 from tests.support.redis import Redis, redis
