@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from strawberry.http.ides import get_graphql_ide_html
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.graphql import OperationType
 
 from app.api.auth import caller
 from app.api.graphql.context import Context
@@ -21,6 +23,8 @@ from app.domain.errors import Invalid
 from app.runtime import Gateway
 from app.telemetry import metrics
 
+OVER_HTTP = (OperationType.QUERY, OperationType.MUTATION)
+ENCODING = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 PATHS = ("/graphql", "/graphql/ws")
 
 
@@ -51,13 +55,20 @@ class Door:
         body = parse_json(await read_body(request, self.gateway.settings.server.max_body_bytes))
         query, variables, name = operation(body)
         with metrics.GRAPHQL_QUERY_DURATION.time():
-            result = await self.schema.execute(query, variables, context, operation_name=name)
+            try:
+                result = await self.schema.execute(
+                    query, variables, context, operation_name=name, allowed_operation_types=OVER_HTTP
+                )
+            except InvalidOperationTypeError:
+                raise Invalid.field("query", "is a subscription: those are for WebSockets") from None
+            except CannotGetOperationTypeError as unclear:
+                raise Invalid.field("operationName", unclear.as_http_error_reason()) from None
         metrics.GRAPHQL_QUERIES.inc()
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             metrics.GRAPHQL_ERRORS.inc(len(result.errors))
             answer["errors"] = [error.formatted for error in result.errors]
-        return Response(orjson.dumps(answer, option=orjson.OPT_UTC_Z), media_type="application/json")
+        return Response(orjson.dumps(answer, option=ENCODING), media_type="application/json")
 
     async def sdl(self, request: Request) -> Response:
         """The schema's text."""
@@ -78,7 +89,7 @@ def operation(body: object) -> tuple[str, dict[str, Any] | None, str | None]:
     if not isinstance(body, dict):
         raise Invalid.field("body", "must be an object with query, variables and operationName")
     query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
-    if not isinstance(query, str):
+    if not isinstance(query, str) or not query.strip():
         raise Invalid.field("query", "is required, as a string")
     if variables is not None and not isinstance(variables, dict):
         raise Invalid.field("variables", "must be an object")

@@ -13,7 +13,7 @@ from app.domain.access import Scope
 from app.domain.decode import decode
 from app.domain.dedup import Outcome
 from app.domain.editing import Change
-from app.domain.errors import Invalid
+from app.domain.errors import Invalid, NotFound
 from app.domain.incident import CommandKind
 from app.domain.representation import IncidentView
 from app.domain.requests import Ask, Ingested
@@ -284,6 +284,11 @@ class Commanding:
         return cast("CorrelationGroup", found)
 
 
+def _known(info: Info, kind: str) -> None:
+    if kind not in info.context.gateway.documents.KINDS:
+        raise NotFound("kind of document", kind)
+
+
 @strawberry.type
 class Configuring:
     """Configuration, as REST takes it."""
@@ -305,10 +310,12 @@ class Configuring:
     ) -> Kept:  # fmt: skip
         put = info.context.gateway.documents.put
         said = inputs.json_object(body, "body")
+        _known(info, kind)
         return cast("Kept", await put(info.context.caller, kind, str(id), said, expected_version))
 
     @strawberry.mutation
     async def delete_document(self, info: Info, kind: str, id: ID) -> bool:  # noqa: A002
+        _known(info, kind)
         await info.context.gateway.documents.delete(info.context.caller, kind, str(id))
         return True
 

@@ -61,10 +61,11 @@ def well_formed(message: object) -> bool:
         return False
     if message["type"] in ("subscribe", "start"):
         payload = message.get("payload")
-        return (
+        return bool(
             isinstance(message.get("id"), str)
             and isinstance(payload, dict)
             and isinstance(payload.get("query"), str)
+            and payload["query"].strip()
             and isinstance(payload.get("variables"), (dict, type(None)))
             and isinstance(payload.get("operationName"), (str, type(None)))
         )
@@ -211,7 +212,7 @@ class Sockets(GraphQL[Context, None]):
 
     def encode_json(self, data: object) -> str:
         metrics.WEBSOCKET_SENT.inc()
-        return orjson.dumps(data, option=orjson.OPT_UTC_Z).decode()
+        return orjson.dumps(data, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
 
     def decode_json(self, text: str | bytes) -> object:
         """Raises: JSONDecodeError, also for what JSON or PostgreSQL can't hold."""
