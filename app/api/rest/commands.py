@@ -56,6 +56,10 @@ class Escalate(Said):
 class Assign(Said):
     """What is left out stays as it is; null takes it away."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["assigned_to"]}, {"required": ["assigned_team"]}]}
+    )
+
     assignee: Name | None = Field(None, validation_alias=AliasChoices("assigned_to", "assignee", "user_id"))
     team: Name | None = Field(None, validation_alias=AliasChoices("assigned_team", "team", "team_id"))
 
@@ -76,6 +80,12 @@ class ChangeSeverity(Said):
 
 class Snooze(Said):
     """One of: a moment, seconds, minutes."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [
+        {"required": ["until"], "properties": {"until": {"type": "string"}}},
+        {"required": ["duration_secs"], "properties": {"duration_secs": {"type": "integer"}}},
+        {"required": ["minutes"], "properties": {"minutes": {"type": "integer"}}},
+    ]})  # fmt: skip
 
     until: Instant | None = None
     duration_secs: int | None = Field(None, gt=0, le=LONGEST_SNOOZE.total_seconds())

@@ -16,7 +16,7 @@ from app.domain.decode import decode
 from app.domain.incident import CommandKind
 from app.domain.record import Record
 from app.domain.representation import AlertView, EscalationView, IncidentView, NotificationView, TimelineEvent
-from app.domain.requests import Ask, IncidentPage, IncidentQuery, Name, Text, Title
+from app.domain.requests import Ask, IncidentPage, IncidentQuery, Name, PageNumber, Text, Title
 from app.domain.vocabulary import Severity, Status
 from app.runtime import Gateway
 
@@ -69,7 +69,7 @@ class IncidentList(Record):
 
 
 class PageOf(Record):
-    page: int = Field(default=1, ge=1, le=1_000_000)
+    page: PageNumber = 1
     page_size: int = Field(default=50, ge=1, le=100)
 
 
@@ -142,12 +142,12 @@ async def get_incident(incident_id: str, who: Caller, gateway: Served) -> Incide
     return await gateway.incidents.get(who, incident_id)
 
 
-@router.patch("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
+@router.patch("/{incident_id}", openapi_extra=accepts(Change, required=False) | IDEMPOTENT)
 async def change_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     return await _changed(request, incident_id, who, gateway)
 
 
-@router.put("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
+@router.put("/{incident_id}", openapi_extra=accepts(Change, required=False) | IDEMPOTENT)
 async def put_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     """The same as PATCH, for older clients."""
     return await _changed(request, incident_id, who, gateway)
