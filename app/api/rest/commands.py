@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Request, status
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictInt, StringConstraints, model_validator
 
 from app.api.auth import Caller
 from app.api.rest.wire import IDEMPOTENT, Served, accepts, idempotency_key, read
@@ -49,7 +49,7 @@ class Close(Said):
 class Escalate(Said):
     """`level` is the one to go to, the next when left out. Going to one that was reached already changes nothing."""
 
-    level: int | None = Field(None, ge=1)
+    level: StrictInt | None = Field(None, ge=1)
     escalate_to: Name | None = None
 
 

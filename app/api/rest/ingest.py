@@ -211,7 +211,7 @@ def either(*shapes: type[BaseModel]) -> dict[str, Any]:
     return {"anyOf": [taken(shape, nulls=True) for shape in shapes]}
 
 
-BATCH = {
+BATCH: dict[str, Any] = {
     "type": "object",
     "properties": {
         "alerts": {
@@ -232,7 +232,7 @@ PAGERDUTY = {"anyOf": [TRIGGER, UPDATE]}
 EVENT = {HTTPStatus.ACCEPTED: (EventTaken, ExecutionTaken)}
 OURS = (
     Door("/alerts", post_alert, taken(native.AlertBody, nulls=True), {HTTPStatus.OK: Told}, idempotent=True),
-    Door("/alerts/batch", post_batch, BATCH, {HTTPStatus.OK: Batch}),
+    Door("/alerts/batch", post_batch, {"anyOf": [BATCH, BATCH["properties"]["alerts"]]}, {HTTPStatus.OK: Batch}),
     Door(
         "/incidents",
         post_incident,
