@@ -15,6 +15,8 @@ from app.domain.vocabulary import ChannelName, Severity
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 LONGEST_WAIT = 7 * 86400
+BLANK = r"\s\x00-\x20\x7f-\xa0"
+"""Also what some engines of regular expressions don't count as such."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class _Like:
         return handler(core) | {"pattern": f"^(?:{self.pattern})$"}
 
 
-_mail = _Like(r"[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]{1,255}", "one mail address, like name@example.com")
-_web = _Like(r"https?://\S{1,2000}", "an http:// or https:// address")
+_mail = _Like(rf"[^@{BLANK},;<>\"]{{1,64}}@[^@{BLANK},;<>\"]{{1,255}}", "one mail address, like name@example.com")
+_web = _Like(rf"https?://[^{BLANK}]{{1,2000}}", "an http:// or https:// address")
 _phone = _Like(r"\+[1-9][0-9]{6,14}", "a number as E.164 has it, like +4930123456")
 _slack = _Like(r"[A-Z][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}", "the id of a Slack user or channel, like U012AB3CD, or #name")
-_service = _Like(r"[a-z0-9_-]{1,50}(:\S{1,500})?", "a service of notifications.apprise.services, and its :address")
+_service = _Like(
+    rf"[a-z0-9_-]{{1,50}}(:[^{BLANK}]{{1,500}})?", "a service of notifications.apprise.services, and its :address"
+)
 _routing_key = _Like(r"[A-Za-z0-9]{32}", "an integration key of PagerDuty's Events v2, 32 letters and digits")
 
 MailAddress = Annotated[str, _mail]
