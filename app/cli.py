@@ -70,8 +70,9 @@ def serve() -> None:
     with _refusals():
         settings = _logged()
         from app.api.http import serve as gateway
+        from app.listeners import inherited
 
-        _run(gateway(settings))
+        _run(gateway(settings, inherited(os.environ)))
 
 
 @app.command()

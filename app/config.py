@@ -5,16 +5,13 @@ import binascii
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from ipaddress import ip_address
 from pathlib import Path
 from string import Template
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     FilePath,
     IPvAnyNetwork,
@@ -22,13 +19,21 @@ from pydantic import (
     model_validator,
 )
 
+from app.admission import Auth, GraphQL, RateLimits, is_loopback
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
 from app.domain.vocabulary import ChannelName, Severity
+from app.section import Name, Section
 
 
 def _database(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("postgresql://", "postgres://", "memory://")):
         raise ValueError("must begin with postgresql:// or be memory://")
+    return url
+
+
+def _redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
     return url
 
 
@@ -67,26 +72,27 @@ def _promql(query: str) -> str:
     return query
 
 
+def _origin(origin: str) -> str:
+    scheme, _, host = origin.lower().partition("://")
+    return f"{scheme}://{host.removesuffix(':443' if scheme == 'https' else ':80')}" if host else origin
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seconds = Annotated[float, Field(gt=0, le=31_622_400)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^\S{1,200}$")]
 HostPort = Annotated[str, Field(pattern=r"^([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$")]
 WebUrl = Annotated[
     str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))
 ]
+Origin = Annotated[str, Field(pattern=r"^(\*|(?i:https?)://[^\s/?#@*]+)$"), AfterValidator(_origin)]
+"""As browsers send it: no path, no default port, lower case."""
 Sender = Annotated[str, Field(pattern=r"^[^\r\n@]+@[^\r\n@]+$")]
 Database = Annotated[SecretStr, AfterValidator(_database)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error; a refused value is never printed by pydantic itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Storage(Section):
@@ -136,7 +142,9 @@ class Temporal(Section):
 
 
 class Server(Section):
-    host: Name = Field("127.0.0.1", description="The address REST listens on; other than loopback needs an API key.")
+    host: Name = Field(
+        "127.0.0.1", description="The address REST listens on; other than loopback needs an API key or a JWT issuer."
+    )
     http_port: PortOrNone = Field(8080, description="REST, health and metrics; 0 = chosen by the operating system.")
     api_port: PortOrNone = Field(3000, description="A second port for the same; 0 = none.")
     grpc_host: Name = Field("127.0.0.1", description="The address gRPC listens on.")
@@ -147,14 +155,14 @@ class Server(Section):
     max_batch_bytes: Count = Field(8_388_608, description="The same for batches of alerts.")
     request_timeout_secs: Seconds = Field(30, description="A request that takes longer is answered 503.")
     public_url: WebUrl | None = Field(None, description="Base of the links in messages; none = this host and port.")
+    cors_origins: tuple[Origin, ...] = Field(
+        (), description="Web pages that may use the API, like https://console.example.com; * = all; none = none."
+    )
 
     @cached_property
     def loopback(self) -> bool:
         """REST can be reached from this machine only."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "Server":
@@ -413,7 +421,9 @@ class Observability(Section):
 
 
 class Redis(Section):
-    url: SecretStr | None = Field(None, description="`redis://…`, for workers to share what they looked up.")
+    url: RedisUrl | None = Field(
+        None, description="`redis://…`, for workers to share what they looked up, and gateways their rate limits."
+    )
 
 
 class Settings(Section):
@@ -437,6 +447,9 @@ class Settings(Section):
     correlation: Correlation = Field(Correlation(), description="Which incidents belong together.")
     notifications: Notifications = Field(Notifications(), description="How people are reached.")
     net: Net = Field(Net(), description="What outbound requests may reach.")
+    auth: Auth = Field(Auth(), description="Who gets in beside API keys.")
+    rate_limits: RateLimits = Field(RateLimits(), description="How much each client may ask for.")
+    graphql: GraphQL = Field(GraphQL(), description="GraphQL and its WebSockets.")
     observability: Observability = Field(Observability(), description="Logs and metrics.")
     redis: Redis = Field(Redis(), description="Optional.")
 

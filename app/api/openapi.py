@@ -51,16 +51,24 @@ REFUSALS: dict[HTTPStatus, tuple[str, str, object]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
         "PAYLOAD_TOO_LARGE", "The body is larger than the 1,048,576 bytes allowed here.", {"max_bytes": 1_048_576},
     ),
-    HTTPStatus.TOO_MANY_REQUESTS: ("RATE_LIMIT_EXCEEDED", "Too many requests; try again in a second.", None),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        "RATE_LIMIT_EXCEEDED", "A key or token of the role viewer may send 30,000 requests a minute; wait 12 s.",
+        {"limit": 30_000, "retry_after": 12},
+    ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "SERVICE_UNAVAILABLE", "PostgreSQL does not answer; nothing was stored. Try again in a moment.",
         {"component": "database"},
     ),
 }  # fmt: skip
+LEFT = {
+    "X-RateLimit-Limit": {"description": "Requests in a minute of the clock.", "schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"description": "How many of them are left.", "schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {"description": "Seconds until all are there again.", "schema": {"type": "integer"}},
+}
 WAITS = {"Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
 WHY = {
     HTTPStatus.BAD_REQUEST: "The request breaks a rule; every broken field is named with what is allowed.",
-    HTTPStatus.UNAUTHORIZED: "The key is missing or not known.",
+    HTTPStatus.UNAUTHORIZED: "The key or token is missing, not known, or no longer valid.",
     HTTPStatus.FORBIDDEN: "The key's role may not do this.",
     HTTPStatus.NOT_FOUND: "There is no such thing.",
     HTTPStatus.CONFLICT: "It contradicts what is there, or was asked of an incident that is past it.",
@@ -81,7 +89,11 @@ def completed(schema: Schema) -> Schema:
     components["responses"] = {status.name.title().replace("_", ""): _refusal(status) for status in REFUSALS}
     components["securitySchemes"] = {
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`llm-im key create`"},
-        "bearer": {"type": "http", "scheme": "bearer", "description": "The same key."},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The same key, or a JWT of one of `auth.issuers`.",
+        },
     }
     schema["security"] = [{"key": []}, {"bearer": []}]
     for path, operation in operations(schema):
@@ -139,5 +151,5 @@ def _refusal(status: HTTPStatus) -> Schema:
         "message": message, "timestamp": "2026-11-23T08:00:00Z",
     }  # fmt: skip
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example}}
-    waits = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-    return {"description": WHY[status], "content": content} | ({"headers": WAITS} if waits else {})
+    headers = {HTTPStatus.TOO_MANY_REQUESTS: WAITS | LEFT, HTTPStatus.SERVICE_UNAVAILABLE: WAITS}.get(status)
+    return {"description": WHY[status], "content": content} | ({"headers": headers} if headers else {})

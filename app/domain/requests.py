@@ -76,6 +76,23 @@ class IncidentQuery(Record):
     page_size: int = Field(default=50, ge=1, le=100)
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
 
+    def matches(self, incident: IncidentView) -> bool:
+        """Whether the incident is one of those that are asked for; words are looked for as they stand."""
+        alternatives = ("severity", "status", "category", "environment", "source")
+        words = (self.search or "").strip().casefold()
+        return (
+            all(getattr(incident, name) in getattr(self, name) for name in alternatives if getattr(self, name))
+            and self.assigned_to in (None, incident.assigned_to)
+            and self.assigned_team in (None, incident.assigned_team)
+            and self.tags.items() <= incident.tags.items()
+            and (self.start_date is None or incident.created_at >= self.start_date)
+            and (self.end_date is None or incident.created_at <= self.end_date)
+            and (incident.status.open or not self.active_only)
+            and self.suppressed in (None, incident.suppressed)
+            and (self.correlation_group is None or incident.correlation_group == str(self.correlation_group))
+            and words in f"{incident.title} {incident.description}".casefold()
+        )
+
 
 class IncidentPage(Record):
     """`next_cursor` leads to the page after this one; None on the last."""

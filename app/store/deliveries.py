@@ -278,17 +278,18 @@ class DeliveryStore:
         rows = await self.pool.fetch(SHOWN_DELIVERIES.format(where="id = $1"), as_uuid(notification_id))
         if not rows:
             raise NotFound("notification", notification_id)
-        return _views(rows)[0]
+        return delivery_views(rows)[0]
 
     async def of_incident(self, incident_id: str) -> list[NotificationView]:
-        return _views(await self.pool.fetch(SHOWN_DELIVERIES.format(where="incident_id = $1"), as_uuid(incident_id)))
+        where = SHOWN_DELIVERIES.format(where="incident_id = $1")
+        return delivery_views(await self.pool.fetch(where, as_uuid(incident_id)))
 
 
 def _delayed(until: datetime, now: datetime, reason: str) -> Delayed:
     return Delayed(until=until, secs=max((until - now).total_seconds(), 0.05), reason=reason)
 
 
-def _views(rows: Sequence[asyncpg.Record]) -> list[NotificationView]:
+def delivery_views(rows: Sequence[asyncpg.Record]) -> list[NotificationView]:
     return [
         NotificationView.model_validate(
             dict(row.items())

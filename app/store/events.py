@@ -11,11 +11,11 @@ from app.domain.requests import EventPage, EventQuery
 from app.store.database import Pool
 from app.store.search import Clause
 
-EVENTS = """
-SELECT a.id, a.incident_id, a.external_id, a.source, a.title, a.description, a.severity, a.labels, a.starts_at,
-       a.received_at, a.deduplicated, a.event, i.category, i.acknowledged_at IS NOT NULL AS acknowledged
-FROM alerts a JOIN incidents i ON i.id = a.incident_id
+EVENT_SHOWN = """
+a.id, a.incident_id, a.external_id, a.source, a.title, a.description, a.severity, a.labels, a.starts_at,
+a.received_at, a.deduplicated, a.event, i.category, i.acknowledged_at IS NOT NULL AS acknowledged
 """
+EVENTS = f"SELECT {EVENT_SHOWN} FROM alerts a JOIN incidents i ON i.id = a.incident_id"
 ONE = f"{EVENTS} WHERE a.event IS NOT NULL AND (a.id = $1 OR a.external_id = $2) ORDER BY a.id DESC LIMIT 1"
 
 
@@ -51,7 +51,7 @@ class EventStore:
 
 
 def event_view(row: asyncpg.Record) -> EventView:
-    """Any alert as an event, made of the columns of `EVENTS`: also one that was not sent as an event."""
+    """Any alert as an event, made of the columns `EVENT_SHOWN`: also one that was not sent as an event."""
     said = row["event"] or {"tags": row["labels"], "event_type": "alert"}
     return EventView.model_validate(
         {name: said.get(name) for name in EventView.model_fields}

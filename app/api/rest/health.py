@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response, status
@@ -10,10 +9,10 @@ from fastapi import APIRouter, Response, status
 from app.api.rest.wire import Served, reply
 from app.domain.record import Record
 from app.runtime import Gateway
+from app.service.health import VERSION
 from app.telemetry.metrics import exposition
 
 STARTED = time.monotonic()
-VERSION = version("llm-incident-manager")
 
 router = APIRouter(tags=["health"])
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
-from app.api.auth import admitted, caller, token
+from app.api.auth import caller, shown, token
 from app.api.rest.doors import (
     Batch,
     ChangeEnqueued,
@@ -200,11 +200,10 @@ async def enqueue_change(request: Request) -> Response:
 async def _routed(request: Request) -> tuple[Principal, object]:
     """Who sends a PagerDuty event, and the event. Without a header, the routing key is an API key."""
     secret = token(request)
-    gateway = served(request)
     if secret is not None:
-        return await admitted(gateway, secret), await read_json(request)
+        return await shown(request, secret), await read_json(request)
     body = await read_json(request)
-    return await admitted(gateway, pagerduty.routing_key(body)), body
+    return await shown(request, pagerduty.routing_key(body)), body
 
 
 def either(*shapes: type[BaseModel]) -> dict[str, Any]:
