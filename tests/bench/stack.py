@@ -21,7 +21,7 @@ from app.stack import free_port
 from app.store.embedded import Cluster
 
 PORTS = (
-    "SERVER__HTTP_PORT", "SERVER__METRICS_PORT", "SERVER__WORKER_METRICS_PORT", "STACK__POSTGRES_PORT",
+    "SERVER__HTTP_PORT", "SERVER__GRPC_PORT", "SERVER__METRICS_PORT", "SERVER__WORKER_METRICS_PORT", "STACK__POSTGRES_PORT",
     "STACK__TEMPORAL_PORT", "STACK__TEMPORAL_UI_PORT", "STACK__TEMPORAL_METRICS_PORT", "STACK__MAIL_PORT",
 )  # fmt: skip
 READY = re.compile(r"^(\w+): ready .*\(pid (\d+)\)$", re.MULTILINE)

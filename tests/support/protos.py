@@ -1,4 +1,4 @@
-"""The Python of proto/: `python -m tests.support.protos` writes it, `--check` says whether what is there is of today."""
+"""The Python of proto/: `python -m tests.support.protos` writes it, `--check` says whether it is of today."""
 
 import os
 import subprocess

@@ -22,24 +22,14 @@ from app.domain.representation import IncidentView
 from app.domain.requests import Ingested
 from app.sources import SOURCES, alertmanager, native, pagerduty
 
-DUPLICATE = frozenset({Outcome.MERGED, Outcome.REPEAT})
-MESSAGES = {
-    Outcome.CREATED: "A new incident was opened.",
-    Outcome.MERGED: "Merged into an open incident.",
-    Outcome.REOPENED: "The incident was resolved a short while ago, and is open again.",
-    Outcome.REPEAT: "This very delivery was received before; nothing changed.",
-    Outcome.RESOLVED: "The source says that it is over; the incident is being resolved.",
-    Outcome.IGNORED: "Nothing is open that this alert could end.",
-}
-
 
 def told(answer: Ingested) -> dict[str, object]:
     return {
         "alert_id": answer.alert_id,
         "incident_id": answer.incident_id,
-        "status": "Duplicate" if answer.outcome in DUPLICATE else "Accepted",
+        "status": "Duplicate" if answer.outcome.duplicate else "Accepted",
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
     }
 
 
@@ -97,7 +87,7 @@ async def post_incident(request: Request) -> Response:
         "incident_id": answer.incident_id,
         "duplicate_of": None if created else answer.incident_id,
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
     }
     if shown is None or (isinstance(body, dict) and "event" in body):
         return reply({**envelope, "incident": shown}, HTTPStatus.CREATED if created else HTTPStatus.OK)

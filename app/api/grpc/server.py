@@ -1,0 +1,134 @@
+"""The gRPC server: what it serves, where it listens, how it ends."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from app.api.grpc import tls
+from app.api.grpc.alerts import Ingestion
+from app.api.grpc.door import Door
+from app.api.grpc.health import INGESTION, Checks
+from app.api.grpc.incidents import Incidents, IncidentsV1
+from app.api.grpc.pb.alerts_pb2_grpc import add_AlertIngestionServicer_to_server
+from app.api.grpc.pb.incident_manager.v1.incident_service_pb2_grpc import (
+    add_IncidentServiceServicer_to_server as add_v1_to_server,
+)
+from app.api.grpc.pb.incidents_pb2_grpc import add_IncidentServiceServicer_to_server
+from app.child import CannotStart
+from app.config import Server
+from app.runtime import Gateway
+
+GRACE_SECS = 5
+AT_ONCE = 2000
+"""Calls under way at the same time, of all connections (chosen); one more is RESOURCE_EXHAUSTED."""
+SERVICES = ("incidents.IncidentService", "incident_manager.v1.IncidentService", INGESTION)
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serving(gateway: Gateway, ending: asyncio.Event) -> AsyncIterator[None]:
+    """Serves gRPC until `ending` is set or the context left: calls then have 5 s, streams end at once.
+
+    Raises: CannotStart naming the port or the file.
+    """
+    settings = gateway.settings.server
+    if not settings.grpc_port:
+        yield
+        return
+    door = Door(gateway)
+    server = _server(gateway, door)
+    _bind(server, settings)
+    await server.start()
+    log.info("listening for gRPC on %s", _address(settings))
+
+    async def end() -> None:
+        await ending.wait()
+        await asyncio.gather(server.stop(GRACE_SECS), door.close())
+
+    stopped = asyncio.create_task(end())
+    try:
+        yield
+    finally:
+        ending.set()
+        await stopped
+
+
+def _server(gateway: Gateway, door: Door) -> grpc.aio.Server:
+    settings = gateway.settings.server
+    server = grpc.aio.server(interceptors=[door], options=_options(settings), maximum_concurrent_rpcs=AT_ONCE)
+    add_IncidentServiceServicer_to_server(Incidents(gateway), server)
+    add_v1_to_server(IncidentsV1(gateway), server)
+    add_AlertIngestionServicer_to_server(Ingestion(gateway), server)
+    add_HealthServicer_to_server(Checks(gateway.health, SERVICES), server)
+    if settings.reflects:
+        reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
+    return server
+
+
+def _options(settings: Server) -> list[tuple[str, int]]:
+    """Source: https://grpc.github.io/grpc/core/group__grpc__arg__keys.html. The figures are chosen."""
+    return [
+        ("grpc.so_reuseport", 0),  # a port that somebody else has is an error, not shared
+        ("grpc.max_receive_message_length", settings.max_body_bytes),
+        ("grpc.max_concurrent_streams", 100),  # per connection; further calls wait at the client
+        ("grpc.max_connection_age_ms", 3_600_000),  # clients come back, and spread over new gateways
+        ("grpc.max_connection_age_grace_ms", 300_000),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # who pings more often is sent away
+        ("grpc.http2.max_ping_strikes", 2),
+    ]
+
+
+def _bind(server: grpc.aio.Server, settings: Server) -> None:
+    credentials = _credentials(settings)
+    try:
+        address = _address(settings)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
+    except (RuntimeError, OSError) as refusal:
+        raise CannotStart(
+            f"port {settings.grpc_port} on {settings.grpc_host} (server.grpc_port, GRPC_PORT) cannot be had"
+            f"{' with these certificates' if credentials else ''}: {_reason(settings, refusal)}"
+        ) from refusal
+
+
+def _address(settings: Server) -> str:
+    # A name with both kinds of address (localhost): IPv4, which every client tries.
+    _, _, _, _, address = min(socket.getaddrinfo(settings.grpc_host, settings.grpc_port, type=socket.SOCK_STREAM))
+    host = str(address[0])
+    return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
+
+
+def _reason(settings: Server, refusal: Exception) -> str:
+    """The system's own word, which gRPC does not pass on."""
+    try:
+        socket.create_server((settings.grpc_host, settings.grpc_port)).close()
+    except OSError as wrong:
+        return os.strerror(wrong.errno) if wrong.errno and wrong.errno > 0 else str(wrong)
+    return str(refusal)
+
+
+def _credentials(settings: Server) -> grpc.ServerCredentials | None:
+    """TLS where there is a certificate, of both sides where there is a CA for clients. Raises: CannotStart."""
+    certificate, key, ca = settings.grpc_tls_cert_path, settings.grpc_tls_key_path, settings.grpc_tls_client_ca_path
+    if certificate is None or key is None:
+        return None
+    if os.environ.get(tls.VARIABLE) != tls.useless_cipher(certificate):
+        raise CannotStart("gRPC was loaded before it was told to refuse TLS 1.2: start with `llm-im serve`")
+    return grpc.ssl_server_credentials(
+        [(key.read_bytes(), certificate.read_bytes())],
+        root_certificates=ca.read_bytes() if ca else None,
+        require_client_auth=ca is not None,
+    )
