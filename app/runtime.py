@@ -48,6 +48,7 @@ from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
 from app.service.lint import Lint
+from app.service.live import Live
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
@@ -64,6 +65,7 @@ from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
 from app.store.enrichments import EnrichmentStore
 from app.store.facts import FactStore
+from app.store.feed import FeedStore
 from app.store.grouping import GroupStore
 from app.store.history import HistoryStore
 from app.store.holding import HoldingStore
@@ -102,6 +104,7 @@ class Gateway:
     catalogue: Catalogues
     changes: Changes
     correlations: Correlations
+    live: Live
 
 
 @asynccontextmanager
@@ -110,7 +113,11 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     temporal = await temporal_client(settings.temporal, lazy=True)
     async with pool(database_url(settings), settings.storage.pool_size) as connections, channels(settings) as ways:
         made = services(settings, connections, temporal, ways)
-        background = [asyncio.create_task(made.dispatcher.run()), asyncio.create_task(made.keys.keep_fresh())]
+        background = [
+            asyncio.create_task(made.dispatcher.run()),
+            asyncio.create_task(made.keys.keep_fresh()),
+            asyncio.create_task(made.live.run()),
+        ]
         try:
             yield made
         finally:
@@ -167,6 +174,7 @@ def services(
         ),
         oncall=OnCall(DocumentStore(connections)),
         keys=Keys(KeyStore(connections)),
+        live=Live(FeedStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),

@@ -4,12 +4,15 @@ import asyncio
 
 from alembic import context
 from sqlalchemy import Connection, text
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.store import tables
 
 ONE_AT_A_TIME = 727_204_519
+
+ischema_names["xid8"] = tables.Xid8  # SQLAlchemy doesn't know it
 
 
 def migrate(connection: Connection) -> None:

@@ -148,6 +148,14 @@ class TimelineEvent(Record):
     data: dict[str, object]
 
 
+class LiveEvent(Record):
+    """A decision, just made, and its incident as it is now. `cursor`: where to go on so that none is missed."""
+
+    cursor: str
+    entry: TimelineEvent
+    incident: IncidentView
+
+
 class NotificationView(Record):
     """One message to one target through one channel. `id` is the same over every retry.
 

@@ -14,6 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.triage import Life
 from app.domain.access import Principal, Scope
+from app.domain.editing import Change
 from app.domain.errors import Conflict, Refused, Unavailable, refusal
 from app.domain.incident import Command, Incident
 from app.domain.representation import EscalationView, IncidentView, NextStep, NotificationView, TimelineEvent
@@ -111,6 +112,16 @@ class Incidents:
         await self._command(incident_id, command)
         async with answering():
             return await self.store.get(incident_id)
+
+    async def change(self, who: Principal, incident_id: str, change: Change, key: str | None = None) -> IncidentView:
+        """Has the commands carried out that make the change; the incident afterwards. Asking again with `key` is safe.
+
+        Raises: Forbidden, NotFound, InvalidTransition, Conflict, Invalid, Unavailable.
+        """
+        incident = await self.get(who, incident_id)
+        for ask in list(change.asks(incident, key)):
+            incident = await self.ask(who, incident_id, ask)
+        return incident
 
     async def _command(self, incident_id: str, command: Command) -> None:
         """Raises: a refusal of the workflow's, Unavailable."""

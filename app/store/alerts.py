@@ -90,10 +90,14 @@ WITH i AS ({_insert("incidents", INCIDENT, 1)}), a AS ({_insert("alerts", ALERT,
 {_insert("outbox", OUTBOX, 1 + len(INCIDENT) + len(ALERT))}
 """
 
-OF_INCIDENT = """
-SELECT id, incident_id, external_id, source, status, severity, title, description, labels, annotations,
-       affected_services, runbook_url, starts_at, received_at, deduplicated, count(*) OVER () AS total
-FROM alerts WHERE incident_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3
+ALERT_SHOWN = """
+a.id, a.incident_id, a.external_id, a.source, a.status, a.severity, a.title, a.description, a.labels, a.annotations,
+a.affected_services, a.runbook_url, a.starts_at, a.received_at, a.deduplicated
+"""
+
+OF_INCIDENT = f"""
+SELECT {ALERT_SHOWN}, count(*) OVER () AS total
+FROM alerts a WHERE a.incident_id = $1 ORDER BY a.id DESC LIMIT $2 OFFSET $3
 """
 
 
@@ -244,11 +248,12 @@ class AlertStore:
             if not total:  # an incident has one alert at least
                 raise NotFound("incident", str(incident_id))
             return [], total
-        views = [
-            AlertView.model_validate(dict(row.items()) | {"id": str(row["id"]), "incident_id": str(row["incident_id"])})
-            for row in found
-        ]
-        return views, found[0]["total"]
+        return [alert_view(row) for row in found], found[0]["total"]
+
+
+def alert_view(row: asyncpg.Record) -> AlertView:
+    """An alert's public representation, made of the columns `ALERT_SHOWN`."""
+    return AlertView.model_validate(dict(row.items()) | {"id": str(row["id"]), "incident_id": str(row["incident_id"])})
 
 
 def _turned(rows: Sequence[tuple[object, ...]], columns: Collection[str]) -> Sequence[Sequence[object]]:

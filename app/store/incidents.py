@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from app.domain.errors import NotFound
 from app.domain.incident import BEHIND_ANOTHER, Heard, Incident
@@ -62,7 +61,7 @@ FROM unnest($4::int[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9
 ON CONFLICT (incident_id, seq) DO UPDATE SET
     type = excluded.type, at = excluded.at, actor_name = excluded.actor_name, actor_type = excluded.actor_type,
     command_id = excluded.command_id, data = excluded.data, version_time = excluded.version_time,
-    version_seq = excluded.version_seq
+    version_seq = excluded.version_seq, xid = excluded.xid
 WHERE (timeline.version_time, timeline.version_seq) < (excluded.version_time, excluded.version_seq)
 """
 
@@ -87,8 +86,10 @@ WHERE incident_id = $1 AND status IN ('pending', 'sending') AND wanted <> 'alway
     AND (cycle < $2 OR $4 OR ($3 AND wanted = 'untaken'))
 """
 
-TIMELINE = """
-SELECT t.seq, t.incident_id, t.type, t.actor_name, t.actor_type, t.at, t.data, c.ask
+ENTRY_SHOWN = "t.seq, t.incident_id, t.type, t.actor_name, t.actor_type, t.at, t.data, c.ask"
+
+TIMELINE = f"""
+SELECT {ENTRY_SHOWN}
 FROM timeline t LEFT JOIN commands c ON c.id = t.command_id AND c.incident_id = t.incident_id
 WHERE t.incident_id = $1 AND ($2::text IS NULL OR t.type = $2) ORDER BY t.seq
 """
@@ -213,14 +214,7 @@ class IncidentStore:
         found = await self.pool.fetch(TIMELINE, id_, kind)
         if not found and not await self.pool.fetchval("SELECT true FROM incidents WHERE id = $1", id_):
             raise NotFound("incident", incident_id)
-        return [
-            TimelineEvent(
-                seq=row["seq"], incident_id=str(row["incident_id"]), event_type=row["type"], timestamp=row["at"],
-                actor=Actor(name=row["actor_name"], type=row["actor_type"]),
-                reason=(row["ask"] or {}).get("reason") or row["data"].get("reason"), data=row["data"],
-            )
-            for row in found
-        ]  # fmt: skip
+        return [entry_view(row) for row in found]
 
     async def search(self, query: IncidentQuery) -> IncidentPage:
         """One page of the incidents a query finds, and how many there are in all. Raises: Invalid (the cursor)."""
@@ -233,6 +227,15 @@ class IncidentStore:
         found = found[: query.page_size]
         cursor = search.cursor(query, found[-1]) if more else None
         return IncidentPage(incidents=[view(row) for row in found], total_count=total, next_cursor=cursor)
+
+
+def entry_view(row: asyncpg.Record) -> TimelineEvent:
+    """A decision's public representation, made of the columns `ENTRY_SHOWN`."""
+    return TimelineEvent(
+        seq=row["seq"], incident_id=str(row["incident_id"]), event_type=row["type"], timestamp=row["at"],
+        actor=Actor(name=row["actor_name"], type=row["actor_type"]),
+        reason=(row["ask"] or {}).get("reason") or row["data"].get("reason"), data=row["data"],
+    )  # fmt: skip
 
 
 def as_uuid(incident_id: str) -> UUID:
@@ -262,11 +265,7 @@ async def _tell(connection: Connection, incident: Incident, time_ns: int, entrie
     await connection.execute(TELL, UUID(incident.id), time_ns, incident.seq, *columns)
     if not entries:
         return
-    news = [
-        orjson.dumps({"incident_id": incident.id, "seq": e.seq, "type": e.type, "status": incident.status}).decode()
-        for e in entries
-    ]
-    await connection.execute("SELECT pg_notify('incident_events', said) FROM unnest($1::text[]) AS said", news)
+    await connection.execute("SELECT pg_notify('incident_events', $1)", incident.id)
 
 
 def view(row: asyncpg.Record) -> IncidentView:

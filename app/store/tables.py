@@ -11,9 +11,23 @@ from typing import Any, ClassVar
 
 from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Identity, Index, Integer, SmallInteger, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.types import UserDefinedType
 from sqlmodel import Field, SQLModel
 
 from app.store.search import SEARCHED
+
+
+class Xid8(UserDefinedType[int]):
+    """The transaction that wrote a row (xid8)."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+def _written_by() -> Any:
+    return Field(sa_column=Column(Xid8, nullable=False, server_default=text("pg_current_xact_id()")))
 
 
 def _json(default: str = "{}") -> Any:
@@ -132,6 +146,7 @@ class AlertRow(SQLModel, table=True):
     __table_args__ = (
         Index("alerts_delivery", "delivery", unique=True, postgresql_where=text("delivery IS NOT NULL")),
         Index("alerts_firing", "incident_id", "alert_key", postgresql_where=text("firing")),
+        Index("alerts_feed", "xid"),
     )
     incident_id: uuid.UUID = Field(primary_key=True)
     id: uuid.UUID = Field(primary_key=True)
@@ -152,6 +167,7 @@ class AlertRow(SQLModel, table=True):
     starts_at: datetime | None = _at_or_null()
     ends_at: datetime | None = _at_or_null()
     received_at: datetime = _at()
+    xid: int = _written_by()
 
 
 class OutboxRow(SQLModel, table=True):
@@ -168,6 +184,7 @@ class OutboxRow(SQLModel, table=True):
 
 class TimelineRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "timeline"
+    __table_args__ = (Index("timeline_feed", "xid"),)
     incident_id: uuid.UUID = Field(primary_key=True)
     seq: int = Field(primary_key=True, sa_type=Integer)
     type: str = _text()
@@ -178,6 +195,7 @@ class TimelineRow(SQLModel, table=True):
     data: dict[str, Any] = _json()
     version_time: int = _big()
     version_seq: int = _count()
+    xid: int = _written_by()
 
 
 class CommandRow(SQLModel, table=True):

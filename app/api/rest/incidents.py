@@ -1,24 +1,20 @@
 """Incidents: the list and its filters, one of them, what belongs to it, and changes in place."""
 
-from collections.abc import Iterator
 from math import ceil
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import QueryParams
 
 from app.api.auth import Caller
 from app.api.rest.wire import Served, accepts, idempotency_key, inlined, read
 from app.domain.access import Principal
-from app.domain.alert import Labels
 from app.domain.decode import decode
+from app.domain.editing import Change
 from app.domain.errors import Invalid
-from app.domain.incident import CommandKind
 from app.domain.record import Record
 from app.domain.representation import AlertView, EscalationView, IncidentView, NotificationView, TimelineEvent
-from app.domain.requests import Ask, IncidentPage, IncidentQuery, Name, Text, Title
-from app.domain.vocabulary import Severity, Status
+from app.domain.requests import IncidentPage, IncidentQuery
 from app.runtime import Gateway
 
 LISTS = {"severity", "status", "category", "environment", "source"}
@@ -26,14 +22,6 @@ OTHER_NAMES = {
     "severities": "severity", "states": "status", "state": "status", "sources": "source",
     "tag": "tags", "sort_by": "sort", "limit": "page_size",
 }  # fmt: skip
-COMMAND_TO = {
-    Status.ACKNOWLEDGED: CommandKind.ACKNOWLEDGE,
-    Status.IN_PROGRESS: CommandKind.START,
-    Status.ESCALATED: CommandKind.ESCALATE,
-    Status.RESOLVED: CommandKind.RESOLVE,
-    Status.CLOSED: CommandKind.CLOSE,
-    Status.NEW: CommandKind.REOPEN,
-}
 FILTERS = {"parameters": [
     {"name": name, "in": "query", "required": False, "schema": schema}
     for name, schema in inlined(IncidentQuery.model_json_schema())["properties"].items()
@@ -80,48 +68,6 @@ class AlertList(Record):
     total: int
     page: int
     page_size: int
-
-
-class Change(BaseModel):
-    """What to change; what is left out stays. `state`, `assignees` and `notes` are older names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: Title | None = None
-    description: Text | None = None
-    tags: Labels | None = None
-    severity: Severity | None = None
-    status: Status | None = None
-    state: Status | None = None
-    assigned_to: Name | None = None
-    assigned_team: Name | None = None
-    assignees: tuple[Name, ...] | None = Field(None, max_length=1)
-    actor: Name | None = None
-    notes: Text | None = None
-
-    def asks(self, now: IncidentView, key: str | None) -> Iterator[Ask]:
-        """The commands that make the change, the one that can be refused first."""
-        common: dict[str, Any] = {"actor": self.actor, "reason": self.notes}
-        given = self.model_fields_set
-
-        def ask(kind: CommandKind, **what: object) -> Ask:
-            return decode(Ask, {**common, **what, "kind": kind, "key": f"{key}:{kind}" if key else None})
-
-        wanted = self.status or self.state
-        if wanted is not None and wanted is not now.status:
-            undo = wanted is Status.NEW and now.status is Status.ACKNOWLEDGED
-            yield ask(CommandKind.UNACKNOWLEDGE if undo else COMMAND_TO[wanted])
-        if self.severity is not None:
-            yield ask(CommandKind.SEVERITY, severity=self.severity)
-        people = {}
-        if "assigned_to" in given or self.assignees is not None:
-            people["assignee"] = next(iter(self.assignees), None) if self.assignees is not None else self.assigned_to
-        if "assigned_team" in given:
-            people["team"] = self.assigned_team
-        if people:
-            yield ask(CommandKind.ASSIGN, **people)
-        if edits := self.model_dump(include={"title", "description", "tags"}, exclude_none=True):
-            yield ask(CommandKind.EDIT, **edits)
 
 
 def query_of(params: QueryParams) -> IncidentQuery:
@@ -180,10 +126,7 @@ async def put_incident(request: Request, incident_id: str, who: Caller, gateway:
 
 async def _changed(request: Request, incident_id: str, who: Principal, gateway: Gateway) -> IncidentView:
     change = await read(request, Change)
-    incident = await gateway.incidents.get(who, incident_id)
-    for ask in list(change.asks(incident, idempotency_key(request))):
-        incident = await gateway.incidents.ask(who, incident_id, ask)
-    return incident
+    return await gateway.incidents.change(who, incident_id, change, idempotency_key(request))
 
 
 @router.get("/{incident_id}/timeline")

@@ -1,0 +1,191 @@
+"""What happens, as it happens: one reader of PostgreSQL's feed per process, for any number of listeners."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from app.domain.access import Principal, Scope
+from app.domain.errors import Invalid, RateLimited, Unavailable
+from app.domain.representation import AlertView, LiveEvent
+from app.store.database import AWAY, answering
+from app.store.feed import FeedStore, News, Snapshot
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MOST_BEHIND = 2_000
+"""Events that wait for one listener before it is dropped (chosen: some 4 MB, and a minute of 30 a second)."""
+POLL_SECS = 1.0
+"""How often to look when nothing calls (a notification may get lost behind a connection pooler)."""
+ALERTS_POLL_SECS = 0.2
+"""Alerts announce nothing: taking one in is the hot path, and most of the time nobody listens."""
+AGAIN_AFTER_SECS = 0.5
+ALMOST_THERE = 100
+
+
+class Lagging(RateLimited):
+    """A listener that doesn't keep up is dropped, not waited for. It goes on from the last cursor it has."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"More than {MOST_BEHIND:,} events wait for this listener: it was dropped; go on from the last cursor."
+        )
+
+
+Read = Callable[[Snapshot, Snapshot], AsyncIterator[list[News[T]]]]
+
+
+class Follower(Generic[T]):
+    """One listener: what it has not heard yet, from `since` on."""
+
+    def __init__(self, since: Snapshot) -> None:
+        self.since = since
+        self.lagging = False
+        self._waiting: deque[T] = deque()
+        self._fresh = asyncio.Event()
+
+    def tell(self, news: News[T]) -> None:
+        if self.lagging or self.since.sees(news.xid):
+            return
+        self._waiting.append(news.value)
+        if len(self._waiting) > MOST_BEHIND:
+            self.lagging = True
+            self._waiting.clear()
+        self._fresh.set()
+
+    async def next(self) -> T:
+        """Raises: Lagging."""
+        while not self._waiting:
+            if self.lagging:
+                raise Lagging
+            self._fresh.clear()
+            await self._fresh.wait()
+        return self._waiting.popleft()
+
+
+@dataclass
+class Stream(Generic[T]):
+    """One feed, read from where it was read last, for those who follow it."""
+
+    read: Read[T]
+    followers: set[Follower[T]] = field(default_factory=set)
+    seen: Snapshot | None = None
+
+    @contextmanager
+    def followed(self, since: Snapshot) -> Iterator[Follower[T]]:
+        follower: Follower[T] = Follower(since)
+        if not self.followers:
+            self.seen = since
+        self.followers.add(follower)
+        try:
+            yield follower
+        finally:
+            self.followers.discard(follower)
+
+    async def advance(self, now: Snapshot) -> None:
+        """Tells everybody what is new."""
+        if not self.followers or self.seen is None:
+            return
+        if now.xmax < self.seen.xmax:
+            log.warning("the database was put back to an earlier state: listeners go on from now")
+            self.seen = now
+        async for page in self.read(self.seen, now):
+            for news in page:
+                for follower in self.followers:
+                    follower.tell(news)
+        self.seen = now
+
+
+@dataclass
+class Live:
+    """Every gateway has one. An incident's events come in order, each once, however many gateways there are."""
+
+    feed: FeedStore
+    incidents: Stream[LiveEvent] = field(init=False)
+    incoming: Stream[AlertView] = field(init=False)
+    fresh: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.incidents, self.incoming = Stream(self.feed.events), Stream(self.feed.alerts)
+
+    def follow(self, who: Principal, after: str | None = None) -> AsyncGenerator[LiveEvent, None]:
+        """Everything decided about incidents from now on, or from the cursor `after` on: first what was missed.
+
+        Around a cursor an event may come twice; (incident_id, seq) names it.
+
+        Raises: Forbidden, Invalid (the cursor), Unavailable; Lagging when the listener doesn't keep up.
+        """
+        who.may(Scope.READ)
+        return self._following(self.incidents, Snapshot.parse(after, "after") if after is not None else None)
+
+    def alerts(self, who: Principal) -> AsyncGenerator[AlertView, None]:
+        """Every alert that is accepted from now on. Raises: Forbidden, Unavailable; Lagging."""
+        who.may(Scope.READ)
+        return self._following(self.incoming, None)
+
+    async def cursor(self, who: Principal) -> str:
+        """Where the feed is now. Raises: Forbidden, Unavailable."""
+        who.may(Scope.READ)
+        return str(await self._now())
+
+    async def _following(self, stream: Stream[T], after: Snapshot | None) -> AsyncGenerator[T, None]:
+        since = await self._now()
+        if after is not None:
+            if after.xmax > since.xmax:
+                raise Invalid.field("after", "is not a cursor of this database: begin with a list, without a cursor")
+            while True:
+                missed = 0
+                async for page in _read(stream, after, since):
+                    missed += len(page)
+                    for news in page:
+                        yield news.value
+                if missed < ALMOST_THERE:
+                    break
+                after, since = since, await self._now()
+        with stream.followed(since) as follower:
+            self.wanted.set()
+            while True:
+                yield await follower.next()
+
+    async def _now(self) -> Snapshot:
+        async with answering():
+            return await self.feed.now()
+
+    async def run(self) -> None:
+        """Until cancelled. PostgreSQL away: goes on where it was when it is back."""
+        while True:
+            await self.wanted.wait()
+            try:
+                async with self.feed.listening(self.fresh.set) as lost:
+                    await self._tell_while_somebody_listens(lost)
+            except AWAY as away:
+                log.warning("the feed is not read, PostgreSQL does not answer: %s", away)
+                await asyncio.sleep(AGAIN_AFTER_SECS)
+
+    async def _tell_while_somebody_listens(self, lost: asyncio.Event) -> None:
+        while not lost.is_set():
+            self.fresh.clear()
+            now = await self.feed.now()
+            await self.incidents.advance(now)
+            await self.incoming.advance(now)
+            if not self.incidents.followers and not self.incoming.followers:
+                self.wanted.clear()
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ALERTS_POLL_SECS if self.incoming.followers else POLL_SECS):
+                    await self.fresh.wait()
+
+
+async def _read(stream: Stream[T], since: Snapshot, until: Snapshot) -> AsyncIterator[list[News[T]]]:
+    """Raises: Unavailable."""
+    try:
+        async for page in stream.read(since, until):
+            yield page
+    except AWAY as away:
+        raise Unavailable("database", "PostgreSQL does not answer; go on from the last cursor.") from away
