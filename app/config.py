@@ -187,7 +187,9 @@ class Server(Section):
     @model_validator(mode="after")
     def _ports_differ(self) -> "Server":
         # http_port and api_port may be equal: that is one port for both.
-        ports = {name: getattr(self, name) for name in ("http_port", "grpc_port", "metrics_port", "worker_metrics_port")}
+        ports = {
+            name: getattr(self, name) for name in ("http_port", "grpc_port", "metrics_port", "worker_metrics_port")
+        }
         ports["api_port" if self.api_port != self.http_port else "http_port"] = self.api_port
         taken: dict[int, str] = {}
         for name, port in ports.items():

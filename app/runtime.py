@@ -52,6 +52,7 @@ from app.service.live import Live
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
+from app.service.received import Received
 from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
@@ -74,6 +75,7 @@ from app.store.keys import KeyStore
 from app.store.messages import MessageStore
 from app.store.models import ModelStore
 from app.store.outbox import Outbox
+from app.store.received import ReceivedStore
 from app.store.regrouping import RegroupStore
 from app.store.routing import RoutingStore
 from app.store.turns import TurnStore
@@ -86,6 +88,7 @@ CONNECTS_WITHIN_SECS = 5.0
 class Gateway:
     settings: Settings
     alerts: Alerts
+    received: Received
     incidents: Incidents
     documents: Documents
     oncall: OnCall
@@ -163,6 +166,7 @@ def services(
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
+        received=Received(ReceivedStore(connections)),
         incidents=incidents,
         documents=documents,
         learning=learning(settings, connections, temporal),

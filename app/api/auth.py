@@ -86,10 +86,10 @@ async def check_bound(server: Server, keys: Keys) -> None:
 
 def token(request: Request) -> str | None:
     """What the caller shows."""
-    return shown(request.headers)
+    return presented(request.headers)
 
 
-def shown(headers: Mapping[str, str]) -> str | None:
+def presented(headers: Mapping[str, str]) -> str | None:
     """The secret in headers (or metadata) with lower-case names: X-API-Key, or Authorization: Bearer."""
     key = headers.get("x-api-key")
     if key is not None:

@@ -23,6 +23,18 @@ class AlertStatus(StrEnum):
     ACKNOWLEDGED = "acknowledged"
 
 
+class Standing(StrEnum):
+    """Where an alert stands, with its incident: to take or end the one is to take or end the other."""
+
+    FIRING = "FIRING"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    RESOLVED = "RESOLVED"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Standing | None":
+        return cls.__members__.get(str(value).strip().upper())
+
+
 class Alert(Record):
     """What an adapter of `app/sources` makes of what it was sent.
 

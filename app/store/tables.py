@@ -147,6 +147,7 @@ class AlertRow(SQLModel, table=True):
         Index("alerts_delivery", "delivery", unique=True, postgresql_where=text("delivery IS NOT NULL")),
         Index("alerts_firing", "incident_id", "alert_key", postgresql_where=text("firing")),
         Index("alerts_feed", "xid"),
+        Index("alerts_by_id", "id"),
     )
     incident_id: uuid.UUID = Field(primary_key=True)
     id: uuid.UUID = Field(primary_key=True)

@@ -82,7 +82,8 @@ async def test_keys_are_made_listed_and_revoked(empty: str) -> None:
     port = free_port()
     environment = os.environ | {
         "DATABASE_URL": empty, "TEMPORAL_ADDRESS": NOBODY_THERE, "LLM_IM__SERVER__HTTP_PORT": str(port),
-        "API_PORT": "0", "LLM_IM__SERVER__METRICS_PORT": "0", "LLM_IM_ENDPOINT": f"http://127.0.0.1:{port}",
+        "API_PORT": "0", "GRPC_PORT": "0", "LLM_IM__SERVER__METRICS_PORT": "0",
+        "LLM_IM_ENDPOINT": f"http://127.0.0.1:{port}",
     }  # fmt: skip
     assert (await command("migrate", environment=environment)).code == 0
     made = await command("key", "create", "--name", "ops", "--role", "responder", environment=environment)
@@ -125,7 +126,7 @@ async def test_one_command_runs_everything_and_the_second_time_the_incident_is_s
         )
     }  # fmt: skip
     environment = os.environ | {f"LLM_IM__{name}": port for name, port in ports.items()}
-    environment |= {"LLM_IM__STACK__DIRECTORY": str(tmp_path), "API_PORT": "0"}
+    environment |= {"LLM_IM__STACK__DIRECTORY": str(tmp_path), "API_PORT": "0", "GRPC_PORT": "0"}
     environment["LLM_IM_ENDPOINT"] = f"http://localhost:{ports['SERVER__HTTP_PORT']}"
 
     first = await everything(environment)

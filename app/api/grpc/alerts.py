@@ -1,24 +1,72 @@
-"""Where alerts come in, one at a time or as a stream of any length."""
+"""Both alert services: where alerts come in, one by one or as a stream of any length, and what was made of them."""
 
-# ruff: noqa: N802 — rpcs are named in the protos
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+
+from google.protobuf.message import Message
+from pydantic import Field
 
 from app.api.grpc import rendering
 from app.api.grpc.errors import Unimplemented
 from app.api.grpc.pb import alerts_pb2 as pb
 from app.api.grpc.pb import alerts_pb2_grpc
-from app.api.grpc.wire import CALLER, Context, fields, metadata, moment
+from app.api.grpc.wire import CALLER, Context, command, fields, metadata, moment, taken_from
 from app.domain.access import Principal
-from app.domain.errors import Invalid, RateLimited
+from app.domain.alert import Labels, Standing
+from app.domain.decode import decode
+from app.domain.errors import Forbidden, Invalid, NotFound, RateLimited
+from app.domain.incident import CommandKind
+from app.domain.record import Record
+from app.domain.representation import AlertView
+from app.domain.requests import AlertQuery, Name, Text
+from app.domain.vocabulary import Severity
 from app.runtime import Gateway
+from app.service.health import UP
 from app.sources import protobuf
+from app.sources.native import LabelsOrList
 
 UNACKNOWLEDGED = 256
 """Messages of one stream that are read ahead (chosen: enough to share transactions, a few MB at most)."""
 
 Acks = asyncio.Queue["asyncio.Task[pb.AlertAck] | None"]
+
+
+class Listing(AlertQuery):
+    """ListAlertsRequest."""
+
+    standing: Standing | None = Field(None, validation_alias="status")
+    labels: LabelsOrList = {}
+
+
+class Acknowledge(Record):
+    """AcknowledgeAlertRequest, without the alert's id."""
+
+    actor: Name | None = Field(None, validation_alias="acknowledged_by")
+    reason: Text | None = Field(None, validation_alias="note")
+
+
+class Resolve(Record):
+    """ResolveAlertRequest, without the alert's id."""
+
+    actor: Name | None = Field(None, validation_alias="resolved_by")
+    reason: Text | None = Field(None, validation_alias="resolution_note")
+
+
+class Wanted(Record):
+    """StreamAlertsRequest."""
+
+    severities: tuple[Severity, ...] = ()
+    sources: tuple[Name, ...] = ()
+    label_filters: Labels = {}
+
+    def __contains__(self, alert: AlertView) -> bool:
+        return (
+            (not self.severities or alert.severity in self.severities)
+            and (not self.sources or alert.source in self.sources)
+            and self.label_filters.items() <= alert.labels.items()
+        )
 
 
 class Ingestion(alerts_pb2_grpc.AlertIngestionServicer):
@@ -69,20 +117,75 @@ class Ingestion(alerts_pb2_grpc.AlertIngestionServicer):
         failing = {part: said for part, said in parts.items() if said != UP}
         status = "UNHEALTHY" if "database" in failing else "DEGRADED" if failing else "HEALTHY"
         return pb.HealthCheckResponse(
-            status=f"HEALTH_STATUS_{status}", message="; ".join(failing.values()) or "Every part answers."
+            status=pb.HealthStatus.Value(f"HEALTH_STATUS_{status}"),
+            message="; ".join(failing.values()) or "Every part answers.",
         )
 
 
-async def submitted(
-    gateway: Gateway, request: pb.CreateAlertRequest, metadata: Mapping[str, str]
-) -> pb.AlertResponse:
+class Alerts(alerts_pb2_grpc.AlertServiceServicer):
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    async def CreateAlert(self, request: pb.CreateAlertRequest, context: Context) -> pb.AlertResponse:
+        return await submitted(self.gateway, request, metadata(context))
+
+    async def GetAlert(self, request: pb.GetAlertRequest, context: Context) -> pb.AlertResponse:
+        found = await self.gateway.received.get(CALLER.get(), taken_from(fields(request), "alert_id"))
+        return pb.AlertResponse(alert=rendering.alert(found))
+
+    async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:
+        query = decode(Listing, fields(request))
+        found = await self.gateway.received.page(CALLER.get(), query)
+        return pb.ListAlertsResponse(
+            alerts=[rendering.alert(each) for each in found.alerts], total_count=found.total_count, page=query.page,
+            page_size=query.page_size,
+        )  # fmt: skip
+
+    async def AcknowledgeAlert(self, request: pb.AcknowledgeAlertRequest, context: Context) -> pb.AlertResponse:
+        return await self._asked(CommandKind.ACKNOWLEDGE, Acknowledge, request, context)
+
+    async def ResolveAlert(self, request: pb.ResolveAlertRequest, context: Context) -> pb.AlertResponse:
+        return await self._asked(CommandKind.RESOLVE, Resolve, request, context)
+
+    async def StreamAlerts(self, request: pb.StreamAlertsRequest, context: Context) -> AsyncIterator[pb.AlertUpdate]:
+        wanted = decode(Wanted, fields(request))
+        async with aclosing(self.gateway.live.alerts(CALLER.get())) as incoming:
+            async for alert in incoming:
+                if alert in wanted:
+                    yield pb.AlertUpdate(
+                        alert_id=alert.id, update_type="received", alert=rendering.just_received(alert),
+                        timestamp=moment(alert.received_at),
+                    )  # fmt: skip
+
+    async def EvaluateRules(self, request: pb.EvaluateRulesRequest, context: Context) -> pb.EvaluateRulesResponse:
+        raise Unimplemented("Alert rules are evaluated where the metrics are, by Prometheus for one; send what fires.")
+
+    async def _asked(
+        self, kind: CommandKind, shape: type[Record], request: Message, context: Context
+    ) -> pb.AlertResponse:
+        """Has the alert's incident carry out a command."""
+        who, said = CALLER.get(), fields(request)
+        alert_id = taken_from(said, "alert_id")
+        incident_id = (await self.gateway.received.get(who, alert_id)).incident_id
+        incident = await self.gateway.incidents.ask(who, incident_id, command(kind, shape, said, context))
+        found = await self.gateway.received.get(who, alert_id)
+        return pb.AlertResponse(alert=rendering.alert(found), message=f"Incident {incident.id} is {incident.status}.")
+
+
+async def submitted(gateway: Gateway, request: pb.CreateAlertRequest, metadata: Mapping[str, str]) -> pb.AlertResponse:
     """The alert, durable, and what became of it."""
-    alert = protobuf.alert(fields(request), metadata)
-    [answer] = await gateway.alerts.ingest(CALLER.get(), [alert])
-    return pb.AlertResponse(alert=rendering.received(alert, answer), message=answer.outcome.sentence)
+    who, alert = CALLER.get(), protobuf.alert(fields(request), metadata)
+    [answer] = await gateway.alerts.ingest(who, [alert])
+    shown = rendering.submitted(alert, answer)
+    with suppress(Forbidden, NotFound):  # a key that may only send alerts hears what it sent
+        shown = rendering.alert(await gateway.received.get(who, answer.alert_id or ""))
+    return pb.AlertResponse(alert=shown, message=answer.outcome.sentence)
 
 
 def _ack(alert_id: str, status: str, message: str) -> pb.AlertAck:
     return pb.AlertAck(
-        alert_id=alert_id, status=f"ACK_STATUS_{status}", message=message, timestamp=moment(datetime.now(UTC))
+        alert_id=alert_id,
+        status=pb.AckStatus.Value(f"ACK_STATUS_{status}"),
+        message=message,
+        timestamp=moment(datetime.now(UTC)),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from app.api.auth import admitted, shown
+from app.api.auth import admitted, presented
 from app.api.grpc.errors import Broken, abort, code
 from app.api.grpc.wire import CALLER, Context, metadata
 from app.domain.access import Principal
@@ -21,7 +21,7 @@ from app.telemetry import metrics
 OPEN = ("grpc.health.v1.", "grpc.reflection.", "alerts.AlertIngestion/HealthCheck")
 """Nobody has to say who asks."""
 READS_WITHIN_SECS = 10.0
-"""A reader that takes nothing for so long is dropped (chosen); until then some 64 KiB and more wait in the connection."""
+"""A reader that takes nothing for so long is dropped (chosen); what the connection holds until then is bounded."""
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Door(grpc.aio.ServerInterceptor):
 
     async def _admitted(self, context: Context) -> Principal:
         """Whose key it is; without one, whose certificate. Raises: Unauthenticated, Unavailable."""
-        secret = shown(metadata(context))
+        secret = presented(metadata(context))
         if secret is None and (names := certified(context)):
             return self._known(names)
         return await admitted(self.gateway, secret)

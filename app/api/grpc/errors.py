@@ -31,7 +31,7 @@ STATUS: dict[str, grpc.StatusCode] = {
 DOMAIN = "llm-incident-manager"
 MESSAGE_MAX = 500
 DETAILS_MAX_BYTES = 2048
-"""Statuses travel as headers, of which clients take 8 KiB: the message once by itself and once, in base64, with these."""
+"""Statuses travel as headers, of which clients take 8 KiB: the message by itself, and again with these in base64."""
 
 
 class Broken(Refused):

@@ -14,19 +14,19 @@ LOOKS_EVERY_SECS = 2.0
 INGESTION = "alerts.AlertIngestion"
 
 
-class Checks(HealthServicer):  # type: ignore[misc] — comes without types
-    """`services` by their full names. What takes alerts in serves without Temporal; all else, and "", needs all parts."""
+class Checks(HealthServicer):  # type: ignore[misc]  # comes without types
+    """`services` by their full names. Alerts come in without Temporal; all else, and "", needs every part."""
 
     def __init__(self, health: Health, services: Collection[str]) -> None:
         self.health = health
         self.services = {"", *services}
 
-    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802
+    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
         if request.service not in self.services:
             raise NotFound("service", request.service)
         return HealthCheckResponse(status=await self._status(request.service))
 
-    async def Watch(self, request: HealthCheckRequest, context: Context) -> AsyncIterator[HealthCheckResponse]:  # noqa: N802
+    async def Watch(self, request: HealthCheckRequest, context: Context) -> AsyncIterator[HealthCheckResponse]:
         said = None
         while True:
             status = await self._status(request.service)

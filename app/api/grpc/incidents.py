@@ -1,9 +1,8 @@
 """Both incident services: package `incidents` of the first version, and `incident_manager.v1`."""
 
-# ruff: noqa: N802 — rpcs are named in the protos
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Literal
 
 from google.protobuf.message import Message
 from pydantic import Field
@@ -12,14 +11,15 @@ from app.api.grpc import rendering
 from app.api.grpc.pb import incidents_pb2, incidents_pb2_grpc
 from app.api.grpc.pb.incident_manager.v1 import incident_service_pb2 as v1
 from app.api.grpc.pb.incident_manager.v1 import incident_service_pb2_grpc as v1_grpc
-from app.api.grpc.wire import CALLER, Context, fields, metadata, moment
+from app.api.grpc.wire import CALLER, Context, command, fields, metadata, moment, taken_from
 from app.domain.alert import Labels
 from app.domain.decode import decode
-from app.domain.errors import Forbidden, Invalid
+from app.domain.editing import Change
+from app.domain.errors import Forbidden
 from app.domain.incident import CommandKind
 from app.domain.record import Record
 from app.domain.representation import IncidentView, TimelineEvent
-from app.domain.requests import Ask, Change, IncidentQuery, Name, Text
+from app.domain.requests import IncidentQuery, Name, Text
 from app.domain.vocabulary import Severity, Status
 from app.runtime import Gateway
 from app.sources import protobuf
@@ -102,23 +102,21 @@ class Desk:
         return incident, await self.gateway.incidents.timeline(CALLER.get(), incident.id)
 
     async def found(self, request: Message) -> IncidentView:
-        return await self.gateway.incidents.get(CALLER.get(), named(fields(request)))
+        return await self.gateway.incidents.get(CALLER.get(), taken_from(fields(request), "incident_id"))
 
     async def updated(self, request: Message, context: Context) -> IncidentView:
         said = fields(request)
-        incident_id = named(said)
+        incident_id = taken_from(said, "incident_id")
         given = {name: value or None if name in PEOPLE else value for name, value in said.items()}
         key = metadata(context).get("idempotency-key")
         return await self.gateway.incidents.change(CALLER.get(), incident_id, decode(Update, given), key)
 
     async def asked(self, kind: CommandKind, shape: type[Record], request: Message, context: Context) -> IncidentView:
         said = fields(request)
-        incident_id = named(said)
-        asked = decode(shape, said).model_dump(exclude_none=True)
-        ask = decode(Ask, {**asked, "kind": kind, "key": metadata(context).get("idempotency-key")})
-        return await self.gateway.incidents.ask(CALLER.get(), incident_id, ask)
+        incident_id = taken_from(said, "incident_id")
+        return await self.gateway.incidents.ask(CALLER.get(), incident_id, command(kind, shape, said, context))
 
-    async def followed(self, request: Message) -> AsyncIterator[Seen]:
+    async def followed(self, request: Message) -> AsyncGenerator[Seen, None]:
         """The matching open incidents, then every decision about matching ones that came after."""
         who, wanted, live = CALLER.get(), decode(Wanted, fields(request)), self.gateway.live
         since = await live.cursor(who)
@@ -130,18 +128,14 @@ class Desk:
                 yield Seen(incident=incident)
             if (cursor := page.next_cursor) is None:
                 break
-        async for event in live.follow(who, after=since):
-            shown_at = known.get(event.incident.id)
-            if event.incident in wanted and (shown_at is None or event.entry.timestamp > shown_at):
-                yield Seen(incident=event.incident, event=event.entry)
-
-
-def named(said: dict[str, Any]) -> str:
-    """Takes the incident's id out of a request. Raises: Invalid."""
-    incident_id = said.pop("incident_id", "")
-    if not incident_id:
-        raise Invalid.field("incident_id", "is required")
-    return str(incident_id)
+        async with aclosing(live.follow(who, after=since)) as events:
+            async for event in events:
+                incident, at = event.incident, event.entry.timestamp
+                if incident.id in known and at <= known[incident.id]:
+                    continue  # it was shown with this done already
+                known.pop(incident.id, None)
+                if incident in wanted:
+                    yield Seen(incident=incident, event=event.entry)
 
 
 class Incidents(incidents_pb2_grpc.IncidentServiceServicer):
@@ -189,12 +183,13 @@ class Incidents(incidents_pb2_grpc.IncidentServiceServicer):
     async def StreamIncidents(
         self, request: incidents_pb2.StreamIncidentsRequest, context: Context
     ) -> AsyncIterator[incidents_pb2.IncidentUpdate]:
-        async for seen in self.desk.followed(request):
-            yield incidents_pb2.IncidentUpdate(
-                incident_id=seen.incident.id, update_type=seen.event.event_type if seen.event else SNAPSHOT,
-                incident=rendering.incident(seen.incident),
-                timestamp=moment(seen.event.timestamp if seen.event else seen.incident.updated_at),
-            )  # fmt: skip
+        async with aclosing(self.desk.followed(request)) as news:
+            async for seen in news:
+                yield incidents_pb2.IncidentUpdate(
+                    incident_id=seen.incident.id, update_type=seen.event.event_type if seen.event else SNAPSHOT,
+                    incident=rendering.incident(seen.incident),
+                    timestamp=moment(seen.event.timestamp if seen.event else seen.incident.updated_at),
+                )  # fmt: skip
 
     async def _response(self, incident: IncidentView, message: str = "") -> incidents_pb2.IncidentResponse:
         return incidents_pb2.IncidentResponse(
@@ -207,9 +202,7 @@ class IncidentsV1(v1_grpc.IncidentServiceServicer):
         self.gateway = gateway
         self.desk = Desk(gateway)
 
-    async def CreateIncident(
-        self, request: v1.CreateIncidentRequest, context: Context
-    ) -> v1.CreateIncidentResponse:
+    async def CreateIncident(self, request: v1.CreateIncidentRequest, context: Context) -> v1.CreateIncidentResponse:
         incident, message = await self.desk.created(request, context)
         if isinstance(incident, str):
             return v1.CreateIncidentResponse(incident=v1.Incident(id=incident), message=message)
@@ -221,16 +214,15 @@ class IncidentsV1(v1_grpc.IncidentServiceServicer):
     async def UpdateIncident(self, request: v1.UpdateIncidentRequest, context: Context) -> v1.Incident:
         return await self._incident(await self.desk.updated(request, context))
 
-    async def StreamIncidents(
-        self, request: v1.StreamIncidentsRequest, context: Context
-    ) -> AsyncIterator[v1.Incident]:
-        async for seen in self.desk.followed(request):
-            yield rendering.incident_v1(seen.incident)
+    async def StreamIncidents(self, request: v1.StreamIncidentsRequest, context: Context) -> AsyncIterator[v1.Incident]:
+        async with aclosing(self.desk.followed(request)) as news:
+            async for seen in news:
+                yield rendering.incident_v1(seen.incident)
 
     async def AnalyzeCorrelations(
         self, request: v1.AnalyzeCorrelationsRequest, context: Context
     ) -> v1.CorrelationResult:
-        found = await self.gateway.correlations.of(CALLER.get(), named(fields(request)))
+        found = await self.gateway.correlations.of(CALLER.get(), taken_from(fields(request), "incident_id"))
         return rendering.correlations(found)
 
     async def _incident(self, incident: IncidentView) -> v1.Incident:

@@ -1,6 +1,7 @@
 """Incidents, alerts and correlations as messages."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -8,7 +9,9 @@ import orjson
 from app.api.grpc.pb import alerts_pb2, incidents_pb2
 from app.api.grpc.pb.incident_manager.v1 import incident_service_pb2 as v1
 from app.api.grpc.wire import moment
-from app.domain.representation import IncidentView, Resolution, TimelineEvent
+from app.domain.alert import Alert, AlertStatus
+from app.domain.representation import AlertDetail, AlertView, IncidentView, Resolution, TimelineEvent
+from app.domain.requests import Ingested
 from app.domain.timeline import EventType
 from app.domain.vocabulary import IncidentType, Status
 from app.service.correlations import Correlation
@@ -125,3 +128,53 @@ def correlations(found: Correlation) -> v1.CorrelationResult:
             updated_at=moment(group.updated_at),
         ),
     )  # fmt: skip
+
+
+def alert(view: AlertDetail) -> alerts_pb2.Alert:
+    """An alert as it stands."""
+    return alerts_pb2.Alert(
+        **_stated(view, view.starts_at or view.received_at), id=view.id, status=view.standing,
+        fingerprint=view.fingerprint, acknowledged_at=moment(view.acknowledged_at),
+        acknowledged_by=view.acknowledged_by or "", resolved_at=moment(view.resolved_at),
+        resolved_by=view.resolved_by or "",
+    )  # fmt: skip
+
+
+def just_received(view: AlertView) -> alerts_pb2.Alert:
+    """An alert of which nothing is known yet but what it says."""
+    status = "RESOLVED" if view.status == AlertStatus.RESOLVED else "FIRING"
+    return alerts_pb2.Alert(**_stated(view, view.starts_at or view.received_at), id=view.id, status=status)
+
+
+def submitted(said: Alert, answer: Ingested) -> alerts_pb2.Alert:
+    """An alert of somebody who may send alerts but not read them."""
+    return alerts_pb2.Alert(**_stated(said, said.starts_at), id=answer.alert_id or "", status="FIRING")
+
+
+def _stated(said: Alert | AlertView, fired_at: datetime | None) -> dict[str, Any]:
+    """What its sender says."""
+    measured = {name: value for name, value in said.annotations.items() if name in MEASURED}
+    rest = {name: value for name, value in said.annotations.items() if name not in MEASURED}
+    if isinstance(said, AlertView):
+        rest["incident_id"] = said.incident_id
+    return {
+        "name": said.title,
+        "description": said.description,
+        "severity": said.severity,
+        "source": said.source,
+        "rule_id": measured.get("rule_id", ""),
+        "labels": said.labels,
+        "annotations": rest,
+        "value": _number(measured.get("value")),
+        "threshold_operator": measured.get("threshold_operator", ""),
+        "threshold_value": _number(measured.get("threshold_value")),
+        "fired_at": moment(fired_at),
+    }
+
+
+def _number(text: str | None) -> float:
+    """0 where there is none: another source may call anything its value."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

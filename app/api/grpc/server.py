@@ -12,11 +12,11 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from app.api.grpc import tls
-from app.api.grpc.alerts import Ingestion
+from app.api.grpc.alerts import Alerts, Ingestion
 from app.api.grpc.door import Door
 from app.api.grpc.health import INGESTION, Checks
 from app.api.grpc.incidents import Incidents, IncidentsV1
-from app.api.grpc.pb.alerts_pb2_grpc import add_AlertIngestionServicer_to_server
+from app.api.grpc.pb.alerts_pb2_grpc import add_AlertIngestionServicer_to_server, add_AlertServiceServicer_to_server
 from app.api.grpc.pb.incident_manager.v1.incident_service_pb2_grpc import (
     add_IncidentServiceServicer_to_server as add_v1_to_server,
 )
@@ -28,7 +28,7 @@ from app.runtime import Gateway
 GRACE_SECS = 5
 AT_ONCE = 2000
 """Calls under way at the same time, of all connections (chosen); one more is RESOURCE_EXHAUSTED."""
-SERVICES = ("incidents.IncidentService", "incident_manager.v1.IncidentService", INGESTION)
+SERVICES = ("incidents.IncidentService", "incident_manager.v1.IncidentService", INGESTION, "alerts.AlertService")
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def _server(gateway: Gateway, door: Door) -> grpc.aio.Server:
     add_IncidentServiceServicer_to_server(Incidents(gateway), server)
     add_v1_to_server(IncidentsV1(gateway), server)
     add_AlertIngestionServicer_to_server(Ingestion(gateway), server)
+    add_AlertServiceServicer_to_server(Alerts(gateway), server)
     add_HealthServicer_to_server(Checks(gateway.health, SERVICES), server)
     if settings.reflects:
         reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)

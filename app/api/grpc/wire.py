@@ -12,7 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from app.api.limits import faults
 from app.domain.access import Principal
+from app.domain.decode import decode
 from app.domain.errors import Invalid
+from app.domain.incident import CommandKind
+from app.domain.record import Record
+from app.domain.requests import Ask
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -50,3 +54,17 @@ def moment(at: datetime | None) -> Timestamp | None:
     made = Timestamp()
     made.FromDatetime(at)
     return made
+
+
+def taken_from(said: dict[str, Any], name: str) -> str:
+    """Takes an id out of what a request says. Raises: Invalid."""
+    found = said.pop(name, "")
+    if not found:
+        raise Invalid.field(name, "is required")
+    return str(found)
+
+
+def command(kind: CommandKind, shape: type[Record], said: Mapping[str, Any], context: Context) -> Ask:
+    """The command that a request means, whose other fields are those of `shape`. Raises: Invalid."""
+    asked = decode(shape, said).model_dump(exclude_none=True)
+    return decode(Ask, {**asked, "kind": kind, "key": metadata(context).get("idempotency-key")})

@@ -89,8 +89,6 @@ def query_of(params: QueryParams) -> IncidentQuery:
             asked[name] = value.replace(" ", "+")  # an unescaped + of a time zone arrives as a blank
         else:
             asked[name] = "1" if (name, value) == ("page", "0") else value
-    if asked.get("sort") == "severity":
-        asked.setdefault("order", "asc")  # P0 first is what is meant
     return decode(IncidentQuery, asked)
 
 
