@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 import socket
 import time
@@ -20,6 +19,7 @@ from app import runtime
 from app.api import errors
 from app.api.auth import Door, check_bound
 from app.api.grpc.server import serving
+from app.api.ports import bound, explained
 from app.api.rest import (
     catalogue,
     changes,
@@ -41,7 +41,6 @@ from app.api.rest import (
     suppression,
     templates,
 )
-from app.child import CannotStart
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
 from app.runtime import Gateway
@@ -191,9 +190,9 @@ def listening(server: Server) -> Iterator[list[socket.socket]]:
     if server.api_port:
         ports.setdefault(server.api_port, "server.api_port (API_PORT)")
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(_bound(server.host, port, setting)) for port, setting in ports.items()]
+        sockets = [held.enter_context(bound(server.host, port, setting)) for port, setting in ports.items()]
         if server.metrics_port:
-            with _explained(server.host, server.metrics_port, "server.metrics_port"):
+            with explained(server.host, server.metrics_port, "server.metrics_port"):
                 metrics_server = metrics.serve(server.host, server.metrics_port)
             held.callback(metrics_server.server_close)
             held.callback(metrics_server.shutdown)
@@ -201,19 +200,3 @@ def listening(server: Server) -> Iterator[list[socket.socket]]:
             host, port = each.getsockname()[:2]
             log.info("listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
         yield sockets
-
-
-def _bound(host: str, port: int, setting: str) -> socket.socket:
-    with _explained(host, port, setting):
-        # A name with both kinds of address (localhost): IPv4, which every client tries.
-        family, _, _, _, address = min(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
-
-
-@contextlib.contextmanager
-def _explained(host: str, port: int, setting: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as refusal:
-        reason = os.strerror(refusal.errno) if refusal.errno and refusal.errno > 0 else str(refusal)
-        raise CannotStart(f"port {port} on {host} ({setting}) cannot be had: {reason}") from refusal

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 from pydantic import Field
@@ -30,7 +31,7 @@ from app.sources.native import LabelsOrList
 UNACKNOWLEDGED = 256
 """Messages of one stream that are read ahead (chosen: enough to share transactions, a few MB at most)."""
 
-Acks = asyncio.Queue["asyncio.Task[pb.AlertAck] | None"]
+Acks: TypeAlias = "asyncio.Queue[asyncio.Task[pb.AlertAck] | None]"
 
 
 class Listing(AlertQuery):
@@ -79,25 +80,33 @@ class Ingestion(alerts_pb2_grpc.AlertIngestionServicer):
     async def StreamAlerts(
         self, request_iterator: AsyncIterator[pb.AlertMessage], context: Context
     ) -> AsyncIterator[pb.AlertAck]:
-        acks: Acks = asyncio.Queue(UNACKNOWLEDGED)
-        reading = asyncio.create_task(self._read(CALLER.get(), request_iterator, acks))
+        acks: Acks = asyncio.Queue()
+        room = asyncio.Semaphore(UNACKNOWLEDGED)
+        reading = asyncio.create_task(self._read(CALLER.get(), request_iterator, acks, room))
         try:
             while (ack := await acks.get()) is not None:
                 yield await ack
+                room.release()
             await reading
         finally:
-            reading.cancel()
+            left: list[asyncio.Task[Any]] = [reading]
             while not acks.empty():
-                if (left := acks.get_nowait()) is not None:
-                    left.cancel()
+                left += filter(None, [acks.get_nowait()])
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
-    async def _read(self, who: Principal, messages: AsyncIterator[pb.AlertMessage], acks: Acks) -> None:
-        """Begins with every message as it comes, as long as there is room for its acknowledgement."""
+    async def _read(
+        self, who: Principal, messages: AsyncIterator[pb.AlertMessage], acks: Acks, room: asyncio.Semaphore
+    ) -> None:
+        """Begins with every message as it comes, while there is room for its acknowledgement; None is the end."""
         try:
+            await room.acquire()
             async for message in messages:
-                await acks.put(asyncio.create_task(self._ack(who, message)))
+                acks.put_nowait(asyncio.create_task(self._ack(who, message)))
+                await room.acquire()
         finally:
-            await acks.put(None)
+            acks.put_nowait(None)
 
     async def _ack(self, who: Principal, message: pb.AlertMessage) -> pb.AlertAck:
         """Raises: Forbidden, Unavailable: then nothing says that the alert is durable, and the stream ends."""

@@ -29,7 +29,7 @@ STATUS: dict[str, grpc.StatusCode] = {
     "SERVICE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
 }
 DOMAIN = "llm-incident-manager"
-MESSAGE_MAX = 500
+MESSAGE_MAX = 300
 DETAILS_MAX_BYTES = 2048
 """Statuses travel as headers, of which clients take 8 KiB: the message by itself, and again with these in base64."""
 
@@ -86,7 +86,7 @@ def _violations(problems: list[dict[str, str]]) -> BadRequest:
     found = BadRequest()
     for problem in problems:
         found.field_violations.add(
-            field=printable(problem["field"]), description=printable(problem["message"])[:MESSAGE_MAX]
+            field=printable(problem["field"])[:100], description=printable(problem["message"])[:150]
         )
         if found.ByteSize() > DETAILS_MAX_BYTES // 2:
             del found.field_violations[-1]

@@ -35,13 +35,23 @@ class Update(Change):
     notes: Text | None = Field(None, validation_alias="note")
 
 
-class Listing(IncidentQuery):
+class Listing(Record):
     """ListIncidentsRequest."""
 
-    sort: Literal["created_at", "updated_at", "severity", "status"] = Field("created_at", validation_alias="sort_by")
-    order: Literal["asc", "desc"] = Field(
-        default_factory=lambda said: "asc" if said.get("sort") == "severity" else "desc", validation_alias="sort_order"
-    )
+    status: Status | None = None
+    severity: Severity | None = None
+    assigned_to: Name | None = None
+    page: int = Field(1, ge=1, le=1_000_000)
+    page_size: int = Field(50, ge=1, le=100)
+    sort_by: Literal["created_at", "updated_at", "severity", "status"] = "created_at"
+    sort_order: Literal["asc", "desc"] | None = None
+
+    def query(self) -> IncidentQuery:
+        asked = {
+            "status": [self.status] if self.status else [], "severity": [self.severity] if self.severity else [],
+            "assigned_to": self.assigned_to, "page": self.page, "page_size": self.page_size, "sort": self.sort_by,
+        }  # fmt: skip
+        return decode(IncidentQuery, asked | ({"order": self.sort_order} if self.sort_order else {}))
 
 
 class Resolve(Record):
@@ -164,8 +174,7 @@ class Incidents(incidents_pb2_grpc.IncidentServiceServicer):
     async def ListIncidents(
         self, request: incidents_pb2.ListIncidentsRequest, context: Context
     ) -> incidents_pb2.ListIncidentsResponse:
-        said = fields(request)
-        query = decode(Listing, said | {name: [said[name]] for name in ("status", "severity") if name in said})
+        query = decode(Listing, fields(request)).query()
         found = await self.gateway.incidents.list(CALLER.get(), query)
         return incidents_pb2.ListIncidentsResponse(
             incidents=[rendering.incident(each) for each in found.incidents], total_count=found.total_count,

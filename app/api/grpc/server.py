@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +20,7 @@ from app.api.grpc.pb.incident_manager.v1.incident_service_pb2_grpc import (
     add_IncidentServiceServicer_to_server as add_v1_to_server,
 )
 from app.api.grpc.pb.incidents_pb2_grpc import add_IncidentServiceServicer_to_server
+from app.api.ports import bound
 from app.child import CannotStart
 from app.config import Server
 from app.runtime import Gateway
@@ -45,9 +45,9 @@ async def serving(gateway: Gateway, ending: asyncio.Event) -> AsyncIterator[None
         return
     door = Door(gateway)
     server = _server(gateway, door)
-    _bind(server, settings)
+    address = _bind(server, settings)
     await server.start()
-    log.info("listening for gRPC on %s", _address(settings))
+    log.info("listening for gRPC on %s", address)
 
     async def end() -> None:
         await ending.wait()
@@ -90,35 +90,22 @@ def _options(settings: Server) -> list[tuple[str, int]]:
     ]
 
 
-def _bind(server: grpc.aio.Server, settings: Server) -> None:
+def _bind(server: grpc.aio.Server, settings: Server) -> str:
+    """The address it listens on. Raises: CannotStart."""
+    # gRPC does not say why it can't have a port: asked for and given back, the system does.
+    with bound(settings.grpc_host, settings.grpc_port, "server.grpc_port, GRPC_PORT") as free:
+        host = free.getsockname()[0]
+    address = f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
     credentials = _credentials(settings)
     try:
-        address = _address(settings)
         if credentials is None:
             server.add_insecure_port(address)
         else:
             server.add_secure_port(address, credentials)
-    except (RuntimeError, OSError) as refusal:
-        raise CannotStart(
-            f"port {settings.grpc_port} on {settings.grpc_host} (server.grpc_port, GRPC_PORT) cannot be had"
-            f"{' with these certificates' if credentials else ''}: {_reason(settings, refusal)}"
-        ) from refusal
-
-
-def _address(settings: Server) -> str:
-    # A name with both kinds of address (localhost): IPv4, which every client tries.
-    _, _, _, _, address = min(socket.getaddrinfo(settings.grpc_host, settings.grpc_port, type=socket.SOCK_STREAM))
-    host = str(address[0])
-    return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
-
-
-def _reason(settings: Server, refusal: Exception) -> str:
-    """The system's own word, which gRPC does not pass on."""
-    try:
-        socket.create_server((settings.grpc_host, settings.grpc_port)).close()
-    except OSError as wrong:
-        return os.strerror(wrong.errno) if wrong.errno and wrong.errno > 0 else str(wrong)
-    return str(refusal)
+    except RuntimeError as refusal:
+        files = "server.grpc_tls_cert_path and the other grpc_tls settings"
+        raise CannotStart(f"gRPC cannot listen on {address} with what {files} name: {refusal}") from refusal
+    return address
 
 
 def _credentials(settings: Server) -> grpc.ServerCredentials | None:
