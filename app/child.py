@@ -28,7 +28,7 @@ class Child:
     `identity` goes before the command and changes the user; `log` takes its output, which otherwise
     passes through; `ready` is asked until it says yes; `prepare` runs before every start, in a thread;
     `death_signal` is what the child gets when we are killed; one that runs `once` ends by itself, with 0;
-    `niceness` is by how much it stands back where processors are short.
+    `niceness` is by how much it stands back where processors are short; `sockets` are file descriptors it inherits.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Child:
     patience: float = 60.0
     once: bool = False
     niceness: int = 0
+    sockets: Sequence[int] = ()
 
 
 @contextlib.asynccontextmanager
@@ -91,6 +92,7 @@ async def _start(child: Child) -> Process:
             stderr=output,
             cwd=child.folder,
             env=None if child.environment is None else dict(child.environment),
+            pass_fds=child.sockets,
             start_new_session=True,  # Ctrl-C in the terminal is for us alone
         )
     if child.niceness:

@@ -73,8 +73,9 @@ def serve() -> None:
 
         refuse_older_tls(settings.server.grpc_tls_cert_path)
         from app.api.http import serve as gateway
+        from app.listeners import inherited
 
-        _run(gateway(settings))
+        _run(gateway(settings, inherited(os.environ)))
 
 
 @app.command()

@@ -3,17 +3,15 @@
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from functools import cached_property
-from ipaddress import ip_address
 from pathlib import Path
 from string import Template
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     FilePath,
     IPvAnyNetwork,
@@ -21,12 +19,21 @@ from pydantic import (
     model_validator,
 )
 
-from app.domain.vocabulary import ChannelName, Role
+from app.admission import Auth, GraphQL, RateLimits, is_loopback
+from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
+from app.domain.vocabulary import ChannelName, Role, Severity
+from app.section import Name, Section
 
 
 def _database(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("postgresql://", "postgres://", "memory://")):
         raise ValueError("must begin with postgresql:// or be memory://")
+    return url
+
+
+def _redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
     return url
 
 
@@ -45,11 +52,8 @@ def _level(name: object) -> object:
     return {"trace": "debug", "warn": "warning"}.get(name.lower(), name.lower()) if isinstance(name, str) else name
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _beside(usual: Mapping[Severity, float]) -> AfterValidator:
+    return AfterValidator(lambda given: {**usual, **given})
 
 
 PROMQL_VARIABLES = ("service", "model", "group", "provider", "node")
@@ -68,26 +72,27 @@ def _promql(query: str) -> str:
     return query
 
 
+def _origin(origin: str) -> str:
+    scheme, _, host = origin.lower().partition("://")
+    return f"{scheme}://{host.removesuffix(':443' if scheme == 'https' else ':80')}" if host else origin
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seconds = Annotated[float, Field(gt=0, le=31_622_400)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^\S{1,200}$")]
 HostPort = Annotated[str, Field(pattern=r"^([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$")]
 WebUrl = Annotated[
     str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))
 ]
+Origin = Annotated[str, Field(pattern=r"^(\*|(?i:https?)://[^\s/?#@*]+)$"), AfterValidator(_origin)]
+"""As browsers send it: no path, no default port, lower case."""
 Sender = Annotated[str, Field(pattern=r"^[^\r\n@]+@[^\r\n@]+$")]
 Database = Annotated[SecretStr, AfterValidator(_database)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error; a refused value is never printed by pydantic itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Storage(Section):
@@ -137,7 +142,9 @@ class Temporal(Section):
 
 
 class Server(Section):
-    host: Name = Field("127.0.0.1", description="The address REST listens on; other than loopback needs an API key.")
+    host: Name = Field(
+        "127.0.0.1", description="The address REST listens on; other than loopback needs an API key or a JWT issuer."
+    )
     http_port: PortOrNone = Field(8080, description="REST, health and metrics; 0 = chosen by the operating system.")
     api_port: PortOrNone = Field(3000, description="A second port for the same; 0 = none.")
     grpc_host: Name = Field("127.0.0.1", description="The address gRPC listens on.")
@@ -157,12 +164,15 @@ class Server(Section):
     max_batch_bytes: Count = Field(8_388_608, description="The same for batches of alerts.")
     request_timeout_secs: Seconds = Field(30, description="A request that takes longer is answered 503.")
     public_url: WebUrl | None = Field(None, description="Base of the links in messages; none = this host and port.")
+    cors_origins: tuple[Origin, ...] = Field(
+        (), description="Web pages that may use the API, like https://console.example.com; * = all; none = none."
+    )
 
     @cached_property
     def exposed(self) -> str | None:
         """The address that other machines can reach; None where REST and gRPC are on loopback."""
         hosts = [self.host, *([self.grpc_host] if self.grpc_port else [])]
-        return next((host for host in hosts if not _is_loopback(host)), None)
+        return next((host for host in hosts if not is_loopback(host)), None)
 
     @cached_property
     def loopback(self) -> bool:
@@ -172,7 +182,7 @@ class Server(Section):
     @property
     def reflects(self) -> bool:
         """Whoever reaches gRPC may ask it for its schema."""
-        return _is_loopback(self.grpc_host) if self.grpc_reflection is None else self.grpc_reflection
+        return is_loopback(self.grpc_host) if self.grpc_reflection is None else self.grpc_reflection
 
     @model_validator(mode="after")
     def _whole_tls(self) -> "Server":
@@ -219,6 +229,17 @@ class Escalation(Section):
     enabled: bool = Field(True, description="Off: the first level is paged, once, and nobody after it.")
     default_timeout_secs: Seconds = Field(300, description="A level's patience where its policy states none.")
     default_policy: Name = Field("default", description="The policy of incidents that match no other.")
+
+
+class Sla(Section):
+    """A severity that isn't named keeps its default."""
+
+    acknowledgment_secs: Annotated[dict[Severity, Seconds], _beside(ACKNOWLEDGMENT_SECS)] = Field(
+        dict(ACKNOWLEDGMENT_SECS), description="Severity → the longest until somebody takes an incident."
+    )
+    resolution_secs: Annotated[dict[Severity, Seconds], _beside(RESOLUTION_SECS)] = Field(
+        dict(RESOLUTION_SECS), description="Severity → the longest until an incident is over."
+    )
 
 
 class Flapping(Section):
@@ -432,7 +453,9 @@ class Observability(Section):
 
 
 class Redis(Section):
-    url: SecretStr | None = Field(None, description="`redis://…`, for workers to share what they looked up.")
+    url: RedisUrl | None = Field(
+        None, description="`redis://…`, for workers to share what they looked up, and gateways their rate limits."
+    )
 
 
 class Settings(Section):
@@ -449,12 +472,16 @@ class Settings(Section):
     stack: Stack = Field(Stack(), description="The embedded servers.")
     deduplication: Deduplication = Field(Deduplication(), description="When two alerts are one incident.")
     escalation: Escalation = Field(Escalation(), description="Who is paged next, and when.")
+    sla: Sla = Field(Sla(), description="Service levels: by when, per severity.")
     flapping: Flapping = Field(Flapping(), description="Incidents that come and go.")
     enrichment: Enrichment = Field(Enrichment(), description="What is looked up around an incident.")
     ml: MachineLearning = Field(MachineLearning(), description="Severities and classes, predicted.")
     correlation: Correlation = Field(Correlation(), description="Which incidents belong together.")
     notifications: Notifications = Field(Notifications(), description="How people are reached.")
     net: Net = Field(Net(), description="What outbound requests may reach.")
+    auth: Auth = Field(Auth(), description="Who gets in beside API keys.")
+    rate_limits: RateLimits = Field(RateLimits(), description="How much each client may ask for.")
+    graphql: GraphQL = Field(GraphQL(), description="GraphQL and its WebSockets.")
     observability: Observability = Field(Observability(), description="Logs and metrics.")
     redis: Redis = Field(Redis(), description="Optional.")
 

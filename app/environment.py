@@ -15,7 +15,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from app.config import Section, Settings
+from app.config import Settings
+from app.section import Section
 
 Location = tuple[str | int, ...]
 

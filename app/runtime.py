@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from jwt import PyJWK
 from pydantic import ValidationError
+from redis.asyncio import Redis
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
@@ -22,6 +24,7 @@ from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Life, Triage
 from activities.upkeep import Upkeep
+from app.admission import Issuer
 from app.channels import CHANNELS
 from app.channels.base import Channel
 from app.channels.rendering import rendered
@@ -29,6 +32,7 @@ from app.channels.slack import Slack
 from app.config import Enrichment, Settings, Temporal
 from app.domain.correlation import Rules, Strategy
 from app.domain.notification import Message
+from app.domain.sla import Targets
 from app.domain.suppression import Flapping
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
@@ -36,6 +40,7 @@ from app.enrichers import ENRICHERS
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.http import Http, Network, allowed_networks, check_url
+from app.net.jwks import KeySet
 from app.service.alerts import Alerts
 from app.service.catalogue import Catalogues
 from app.service.changes import Changes
@@ -44,19 +49,24 @@ from app.service.clicks import Clicks, OneClick
 from app.service.correlations import Correlations
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
+from app.service.events import Events
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.keys import Keys
+from app.service.limits import Limits
 from app.service.lint import Lint
 from app.service.live import Live
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
 from app.service.received import Received
+from app.service.reports import Reports
 from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
 from app.service.templates import Templates
+from app.service.together import Together
+from app.service.tokens import Tokens, Trusted, shared
 from app.store.alerts import AlertStore
 from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
@@ -65,6 +75,7 @@ from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
 from app.store.enrichments import EnrichmentStore
+from app.store.events import EventStore
 from app.store.facts import FactStore
 from app.store.feed import FeedStore
 from app.store.grouping import GroupStore
@@ -77,7 +88,9 @@ from app.store.models import ModelStore
 from app.store.outbox import Outbox
 from app.store.received import ReceivedStore
 from app.store.regrouping import RegroupStore
+from app.store.reports import ReportStore
 from app.store.routing import RoutingStore
+from app.store.together import TogetherStore
 from app.store.turns import TurnStore
 from app.telemetry import metrics
 
@@ -90,9 +103,13 @@ class Gateway:
     alerts: Alerts
     received: Received
     incidents: Incidents
+    events: Events
+    reports: Reports
     documents: Documents
     oncall: OnCall
     keys: Keys
+    tokens: Tokens
+    limits: Limits
     health: Health
     dispatcher: Dispatcher
     simulations: Simulations
@@ -108,19 +125,28 @@ class Gateway:
     changes: Changes
     correlations: Correlations
     live: Live
+    together: Together
 
 
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The services with a pool, a Temporal client and a running dispatcher. Neither server need be there yet."""
     temporal = await temporal_client(settings.temporal, lazy=True)
-    async with pool(database_url(settings), settings.storage.pool_size) as connections, channels(settings) as ways:
-        made = services(settings, connections, temporal, ways)
-        background = [
-            asyncio.create_task(made.dispatcher.run()),
-            asyncio.create_task(made.keys.keep_fresh()),
-            asyncio.create_task(made.live.run()),
-        ]
+    async with (
+        pool(database_url(settings), settings.storage.pool_size) as connections,
+        channels(settings) as ways,
+        tokens(settings) as trusted,
+        limits(settings) as limited,
+    ):
+        made = services(settings, connections, temporal, ways, trusted, limited)
+        running = (
+            made.dispatcher.run(),
+            made.keys.keep_fresh(),
+            trusted.keep_fresh(),
+            limited.keep_sharing(),
+            made.live.run(),
+        )
+        background = [asyncio.create_task(each) for each in running]
         try:
             yield made
         finally:
@@ -140,45 +166,46 @@ async def at_rest(settings: Settings) -> AsyncIterator[Gateway]:
 
 
 def services(
-    settings: Settings, connections: Pool, temporal: Client, channels: Mapping[ChannelName, Channel]
+    settings: Settings,
+    connections: Pool,
+    temporal: Client,
+    channels: Mapping[ChannelName, Channel],
+    tokens: Tokens | None = None,
+    limits: Limits | None = None,
 ) -> Gateway:
     """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
     slack = channels.get(ChannelName.SLACK)
-    life = Life(
-        incident_id="",
-        reopens_for_secs=settings.deduplication.window_secs,
-        give_up_after_secs=settings.notifications.give_up_after_secs,
-    )
+    life = lived(settings)
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
     window = timedelta(seconds=settings.deduplication.window_secs)
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
-    incidents = Incidents(IncidentStore(connections), DeliveryStore(connections), temporal, life)
+    shown = IncidentStore(connections, targets(settings))
+    incidents = Incidents(shown, DeliveryStore(connections), temporal, life)
     simulations = Simulations(
         DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
     )
-    documents = Documents(
-        DocumentStore(connections),
-        partial(check_url, networks=reachable(settings)),
-        settings.escalation.default_policy,
-        round(settings.escalation.default_timeout_secs),
-        HoldingStore(connections),
-    )
+    documents = documented(settings, connections)
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
         received=Received(ReceivedStore(connections)),
         incidents=incidents,
+        events=Events(EventStore(connections)),
+        reports=Reports(ReportStore(connections, targets(settings))),
         documents=documents,
         learning=learning(settings, connections, temporal),
-        suppressions=Suppressions(documents, IncidentStore(connections), HoldingStore(connections)),
+        suppressions=Suppressions(documents, shown, HoldingStore(connections)),
         catalogue=Catalogues(documents),
         changes=Changes(ChangeStore(connections)),
         correlations=Correlations(
             CorrelationStore(connections), RegroupStore(connections), incidents, settings.correlation.threshold
         ),
         oncall=OnCall(DocumentStore(connections)),
-        keys=Keys(KeyStore(connections)),
-        live=Live(FeedStore(connections)),
+        keys=Keys(KeyStore(connections), bool(settings.auth.issuers)),
+        tokens=tokens or Tokens(),
+        limits=limits or Limits.of(settings.rate_limits),
+        live=Live(FeedStore(connections, targets(settings))),
+        together=Together(TogetherStore(connections, targets(settings)), DocumentStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
@@ -187,7 +214,7 @@ def services(
             settings.escalation.default_policy, partial(answers, settings),
         ),
         chatops=Chatops(DocumentStore(connections), incidents, slack if isinstance(slack, Slack) else None),
-        templates=Templates(DocumentStore(connections), IncidentStore(connections), partial(link, settings)),
+        templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=Clicks(
             FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs
         ),
@@ -196,6 +223,25 @@ def services(
             DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
         ),
     )  # fmt: skip
+
+
+def documented(settings: Settings, connections: Pool) -> Documents:
+    return Documents(
+        DocumentStore(connections),
+        partial(check_url, networks=reachable(settings)),
+        settings.escalation.default_policy,
+        round(settings.escalation.default_timeout_secs),
+        HoldingStore(connections),
+    )
+
+
+def lived(settings: Settings) -> Life:
+    """What every incident's workflow is told at its start."""
+    return Life(
+        incident_id="",
+        reopens_for_secs=settings.deduplication.window_secs,
+        give_up_after_secs=settings.notifications.give_up_after_secs,
+    )
 
 
 @dataclass(frozen=True)
@@ -232,8 +278,10 @@ async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enri
 def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], enriching: Enriching) -> Crew:
     """The activities over open connections, channels and enrichers."""
     incidents, documents, messages, deliveries = (
-        IncidentStore(connections), DocumentStore(connections), MessageStore(connections),
-        DeliveryStore(connections, settings.notifications.rate_limits, settings.notifications.bundling),
+        IncidentStore(connections, targets(settings)), DocumentStore(connections), MessageStore(connections),
+        DeliveryStore(
+            connections, settings.notifications.rate_limits, settings.notifications.bundling, targets(settings)
+        ),
     )  # fmt: skip
     escalation = settings.escalation
     one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
@@ -291,6 +339,10 @@ def page_wait_secs(said: Enrichment) -> float:
     return said.page_wait_secs if said.async_enrichment else said.timeout_secs
 
 
+def targets(settings: Settings) -> Targets:
+    return Targets.model_validate(settings.sla.model_dump())
+
+
 def flapping(settings: Settings) -> Flapping | None:
     said = settings.flapping
     return Flapping.model_validate(said.model_dump(exclude={"enabled"})) if said.enabled else None
@@ -319,6 +371,27 @@ async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Cha
     async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
         ways = {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
         yield {name: way for name, way in ways.items() if way is not None}
+
+
+@asynccontextmanager
+async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
+    """The issuers that are trusted; those that publish their keys have yet to be asked for them."""
+    async with Http(reachable(settings), deadline_secs=CONNECTS_WITHIN_SECS) as http:
+        yield Tokens(Trusted(said, keys(said, http)) for said in settings.auth.issuers)
+
+
+def keys(said: Issuer, http: Http) -> PyJWK | KeySet:
+    return shared(said.secret) if said.secret else KeySet(http, said.issuer, said.jwks_url, said.accepted)
+
+
+@asynccontextmanager
+async def limits(settings: Settings) -> AsyncIterator[Limits]:
+    """Counts requests, together with other gateways where there is a Redis. It need not be there yet."""
+    if settings.redis.url is None:
+        yield Limits.of(settings.rate_limits)
+        return
+    async with Redis.from_url(settings.redis.url.get_secret_value()) as redis:
+        yield Limits.of(settings.rate_limits, redis)
 
 
 async def answers(settings: Settings, urls: Collection[str]) -> dict[str, str | None]:

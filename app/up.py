@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from app.child import CannotStart, Child
 from app.config import Settings
+from app.listeners import bound, told
 from app.mailbox import mailbox
 from app.stack import BEHIND, Description, DevServer, answering, free_port, listening, postgres_child, temporal_child
 from app.store.embedded import Cluster
@@ -29,6 +31,8 @@ class Plan:
         self.http_port = settings.server.http_port or free_port()
         self.cluster = _cluster(settings, home) if settings.embedded_database else None
         self.server = _dev_server(settings, home) if settings.embedded_temporal else None
+        self.listening: dict[str, str] = {}
+        self.sockets: list[int] = []
         self.mail_port = settings.stack.mail_port if settings.notifications.smtp.host is None else None
 
     @property
@@ -75,6 +79,22 @@ class Plan:
             found |= {f"LLM_IM__NOTIFICATIONS__SMTP__{name}": value for name, value in mail.items()}
         return {**os.environ, **found}
 
+    @contextlib.asynccontextmanager
+    async def listens(self) -> AsyncIterator[None]:
+        """The API's ports are held here, not by the gateway: while it is restarted, whoever comes waits a moment.
+
+        Raises: CannotStart.
+        """
+        server = self.settings.server
+        with contextlib.ExitStack() as held:
+            ports = {self.http_port: "LLM_IM__SERVER__HTTP_PORT"} | (
+                {server.api_port: "API_PORT"} if server.api_port else {}
+            )
+            sockets = {port: held.enter_context(bound(server.host, port, name)) for port, name in ports.items()}
+            self.sockets += [one.fileno() for one in sockets.values()]
+            self.listening |= told(sockets)
+            yield
+
     def stages(self) -> list[list[Child]]:
         servers = []
         if self.cluster:
@@ -92,13 +112,13 @@ class Plan:
 
         migrate = self._program("migrate", once=True)
         worker = self._program("worker", ready=worker_ready, grace=20.0, niceness=BEHIND)
-        gateway = self._program("serve", "gateway", ready=gateway_ready)
+        gateway = self._program("serve", "gateway", ready=gateway_ready, sockets=self.sockets)
         return [servers, [migrate], [worker, gateway]]
 
     def _program(self, command: str, name: str | None = None, **how: object) -> Child:
         name = name or command
         return Child(
-            name, [sys.executable, "-m", "app.cli", command], environment=self.environment(),
+            name, [sys.executable, "-m", "app.cli", command], environment=ChainMap(self.listening, self.environment()),
             log=None if how.get("once") else self.home / f"{name}.log", **how,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -122,7 +142,7 @@ async def up(settings: Settings, say: Callable[[str], None]) -> int:
     """Runs everything in the foreground until told to stop; the exit code."""
     with _home(settings) as home:
         plan = Plan(settings, home)
-        held: list[Hold] = [claimed(home, list(plan.ports())), _metrics(home / "metrics")]
+        held: list[Hold] = [claimed(home, list(plan.ports())), plan.listens(), _metrics(home / "metrics")]
         if plan.mail_port:
             held.append(mailbox(home / "mail", plan.mail_port, say))
         return await Supervisor(say).run(plan.stages(), list(plan.welcome()), held)

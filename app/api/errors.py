@@ -11,8 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.api import allowance
+from app.domain.access import Allowance
 from app.domain.decode import printable, problems
-from app.domain.errors import Invalid, RateLimited, Refused, TooLarge, Unauthenticated, Unavailable
+from app.domain.errors import Invalid, InvalidToken, RateLimited, Refused, TooLarge, Unauthenticated, Unavailable
+from app.sources.alertmanager import DOORS as ALERTMANAGER_DOORS
 from app.sources.pagerduty import DOORS as PAGERDUTY_DOORS
 from app.sources.pagerduty import InvalidEvent
 
@@ -33,13 +36,14 @@ STATUS: dict[str, HTTPStatus] = {
     "SERVICE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 CODE = {status: code for code, status in reversed(STATUS.items())}
-RETRY_AFTER_SECS = 1
 PARTS_OF_A_REQUEST = ("body", "query", "path", "header", "cookie")
 
 
 def response(refusal: Refused, path: str = "") -> Response:
     """The refusal as `path` words them: PagerDuty's way at its doors, ours everywhere else."""
     status = STATUS.get(refusal.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    if isinstance(refusal, RateLimited) and path in ALERTMANAGER_DOORS:
+        status = HTTPStatus.SERVICE_UNAVAILABLE  # Alertmanager drops what is answered 429, and sends again after 503
     if path in PAGERDUTY_DOORS:
         return _json(_as_pagerduty(refusal, status), status, _headers(refusal))
     return _json(_body(refusal.code, refusal.message, status, refusal.details), status, _headers(refusal))
@@ -83,7 +87,11 @@ def _headers(refusal: Refused) -> dict[str, str]:
         case Unavailable():
             return {"Retry-After": str(refusal.retry_after)}
         case RateLimited():
-            return {"Retry-After": str(RETRY_AFTER_SECS)}
+            left = Allowance(refusal.limit, 0, refusal.retry_after)
+            return {"Retry-After": str(refusal.retry_after), **(allowance.headers(left) if refusal.limit else {})}
+        case InvalidToken():  # RFC 6750, 3.1
+            why = refusal.message.encode("ascii", "replace").decode().replace("\\", "").replace('"', "'")
+            return {"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{why}"'}
         case Unauthenticated():
             return {"WWW-Authenticate": "Bearer"}
         case TooLarge():  # the rest of the body is still under way: nothing else can be said on this connection

@@ -7,20 +7,24 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import runtime
 from app.api import errors
+from app.api.allowance import HEADERS, Told
 from app.api.auth import Door, check_bound
+from app.api.graphql.door import Door as GraphQL
 from app.api.grpc.server import serving
-from app.api.ports import bound, explained
+from app.api.openapi import completed
 from app.api.rest import (
+    analytics,
     catalogue,
     changes,
     chatops,
@@ -29,6 +33,7 @@ from app.api.rest import (
     correlations,
     documents,
     enrichment,
+    events,
     health,
     incidents,
     ingest,
@@ -41,9 +46,12 @@ from app.api.rest import (
     suppression,
     templates,
 )
+from app.api.rest.query import nothing_asked
 from app.config import Server, Settings
 from app.domain.errors import Unavailable
+from app.listeners import NONE_INHERITED, bound, explained
 from app.runtime import Gateway
+from app.service.health import VERSION
 from app.telemetry import metrics
 
 ROUTERS = (
@@ -57,6 +65,8 @@ ROUTERS = (
     catalogue.router,
     changes.router,
     enrichment.router,
+    events.router,
+    analytics.router,
     correlations.router,
     notifications.router,
     chatops.router,
@@ -66,6 +76,7 @@ ROUTERS = (
     health.router,
 )
 KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection, so that they close it, not we
+CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 GRACE = 5  # seconds for the requests under way when told to stop
 
 log = logging.getLogger(__name__)
@@ -75,33 +86,38 @@ class Api(FastAPI):
     """FastAPI, plus the description of the routes it does not serve itself."""
 
     def openapi(self) -> dict[str, Any]:
-        schema = super().openapi()
-        for path, item in ingest.PATHS.items():
-            schema["paths"].setdefault(path, {}).update(item)
-        schema.setdefault("components", {})["securitySchemes"] = {
-            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            "bearer": {"type": "http", "scheme": "bearer"},
-        }
-        schema["security"] = [{"key": []}, {"bearer": []}]
-        return schema
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            for path, item in ingest.PATHS.items():
+                schema["paths"].setdefault(path, {}).update(item)
+            self.openapi_schema = completed(schema)
+        return self.openapi_schema
 
 
 def create_app(gateway: Gateway) -> FastAPI:
     """Every route under /api/v1 and again under /v1, the vendors' own paths, health and metrics."""
     app = Api(
-        title="LLM Incident Manager", version=health.VERSION, redoc_url=None, redirect_slashes=False,
-        routes=ingest.ROUTES,
+        title="LLM Incident Manager", version=VERSION, redoc_url=None, redirect_slashes=False,
+        routes=[*ingest.ROUTES, *GraphQL(gateway).routes],
     )  # fmt: skip
     app.state.gateway = gateway
     errors.install(app)
     for prefix in ("/api/v1", "/v1"):
         for router in ROUTERS:
-            app.include_router(router, prefix=prefix, include_in_schema=prefix == "/api/v1")
+            app.include_router(
+                router, prefix=prefix, include_in_schema=prefix == "/api/v1", dependencies=[Depends(nothing_asked)]
+            )
     app.include_router(health.router)
     app.include_router(click.router)
     server = gateway.settings.server
+    app.add_middleware(Told)
     app.add_middleware(Door, keys=gateway.keys, loopback=server.loopback)
     app.add_middleware(Watched, timeout=server.request_timeout_secs)
+    if server.cors_origins:  # no cookie opens anything here, so credentials stay off, and `*` gives nothing away
+        app.add_middleware(
+            CORSMiddleware, allow_origins=server.cors_origins, allow_headers=("*",), allow_methods=CORS_METHODS,
+            expose_headers=(*HEADERS, "Retry-After", "ETag", "Location", "WWW-Authenticate"),
+        )  # fmt: skip
     return app
 
 
@@ -167,15 +183,20 @@ class Graceful(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings) -> None:
-    """Serves until told to stop. Raises: CannotStart naming the port, or the missing key."""
+async def serve(settings: Settings, inherited: Mapping[int, int] = NONE_INHERITED) -> None:
+    """Serves until told to stop. `inherited`: ports that somebody else listens on for us → file descriptors.
+
+    Raises: CannotStart naming the port, or the missing key.
+    """
     server = settings.server
-    with listening(server) as sockets:
+    with listening(server, inherited) as sockets:
         async with runtime.gateway(settings) as gateway:
             await check_bound(server, gateway.keys)
             config = uvicorn.Config(
-                create_app(gateway), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+                create_app(gateway), http="httptools", ws="websockets-sansio", lifespan="off", log_config=None,
+                access_log=False,
                 proxy_headers=False, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE,
+                ws_max_size=settings.graphql.max_message_bytes, ws_per_message_deflate=False,
             )  # fmt: skip
             ending = asyncio.Event()
             async with serving(gateway, ending):
@@ -184,13 +205,18 @@ async def serve(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def listening(server: Server) -> Iterator[list[socket.socket]]:
+def listening(server: Server, inherited: Mapping[int, int] = NONE_INHERITED) -> Iterator[list[socket.socket]]:
     """The sockets of REST, open, and the metrics' port served. Raises: CannotStart."""
     ports = {server.http_port: "server.http_port"}
     if server.api_port:
         ports.setdefault(server.api_port, "server.api_port (API_PORT)")
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(bound(server.host, port, setting)) for port, setting in ports.items()]
+        sockets = [
+            held.enter_context(
+                socket.socket(fileno=inherited[port]) if port in inherited else bound(server.host, port, setting)
+            )
+            for port, setting in ports.items()
+        ]
         if server.metrics_port:
             with explained(server.host, server.metrics_port, "server.metrics_port"):
                 metrics_server = metrics.serve(server.host, server.metrics_port)

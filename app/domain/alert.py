@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.domain.decode import Instant
 from app.domain.record import Record
 from app.domain.vocabulary import Category, Environment, IncidentType, Severity
 
@@ -35,8 +36,26 @@ class Standing(StrEnum):
         return cls.__members__.get(str(value).strip().upper())
 
 
-class Alert(Record):
-    """What an adapter of `app/sources` makes of what it was sent.
+class Event(Record):
+    """What a published client says of an event beyond the alert that it is, as it said it; None where it didn't."""
+
+    event_id: str | None = None
+    source_version: str | None = None
+    event_type: str | None = None
+    category: Category | None = None
+    timestamp: Instant | None = None
+    resource: dict[str, object] | None = None
+    metrics: dict[str, object] = {}
+    tags: dict[str, str] = {}
+    labels: tuple[str, ...] = ()
+    correlation_id: str | None = None
+    parent_event_id: str | None = None
+    execution_id: str | None = None
+    payload: dict[str, object] = {}
+
+
+class Statement(Record):
+    """What a source says of one problem.
 
     `identity` is what the source itself calls the problem (PagerDuty `dedup_key`, Alertmanager
     `fingerprint`, an explicit `fingerprint`); without one it is derived from the content.
@@ -63,6 +82,12 @@ class Alert(Record):
     delivery: str | None = Field(default=None, max_length=1024)
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+
+
+class Alert(Statement):
+    """What an adapter of `app/sources` makes of what it was sent; `event` keeps whole what was sent as one."""
+
+    event: Event | None = None
 
 
 class ChangeEvent(Record):

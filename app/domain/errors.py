@@ -38,6 +38,10 @@ class Unauthenticated(Refused):
     code = "AUTHENTICATION_ERROR"
 
 
+class InvalidToken(Unauthenticated):
+    """A key or token was shown, and opens nothing. What was shown is never in the message."""
+
+
 class Forbidden(Refused):
     code = "AUTHORIZATION_ERROR"
 
@@ -80,7 +84,14 @@ class Unavailable(Refused):
 
 
 class RateLimited(Refused):
+    """`limit` is in requests per minute, `retry_after` in seconds."""
+
     code = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, limit: int = 0, retry_after: int = 1) -> None:
+        super().__init__(message, {"limit": limit, "retry_after": retry_after} if limit else None)
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 def refusal(code: str, message: str, details: object) -> Refused:

@@ -132,7 +132,8 @@ def _start(incident: Incident, command: Command, now: datetime) -> Change:
     if incident.status is Status.IN_PROGRESS:
         return incident, ()
     may_become(incident, Status.IN_PROGRESS)
-    started = _taken(incident, Status.IN_PROGRESS, now)
+    by, at = incident.acknowledged_by or command.actor.name, incident.acknowledged_at or now
+    started = _taken(incident, Status.IN_PROGRESS, now, acknowledged_by=by, acknowledged_at=at)
     return _tell(started, command, now, EventType.STATE_CHANGED, **{"from": incident.status, "to": started.status})
 
 

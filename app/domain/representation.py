@@ -5,6 +5,7 @@ from datetime import datetime
 from app.domain.alert import Standing
 from app.domain.incident import Hold
 from app.domain.record import Record
+from app.domain.sla import SLA
 from app.domain.timeline import Actor, EventType
 from app.domain.vocabulary import (
     Category,
@@ -19,8 +20,12 @@ from app.domain.vocabulary import (
 
 
 class Metrics(Record):
-    """Seconds from the first alert to the acknowledge (mtta) and to the resolve (mttr); None until then."""
+    """Seconds from the first alert to the acknowledge (mtta) and to the resolve (mttr); None until then.
 
+    mttd is from when the problem began, as its source says, to the first alert; None where the source doesn't say.
+    """
+
+    mttd: float | None = None
     mtta: float | None = None
     mttr: float | None = None
 
@@ -31,6 +36,8 @@ class Resolution(Record):
     resolved_by: str | None = None
     resolved_at: datetime | None = None
     method: str | None = None
+    playbook_used: str | None = None
+    actions_taken: list[dict[str, object]] = []
 
 
 class Classification(Record):
@@ -69,7 +76,9 @@ class IncidentView(Record):
     """One incident. `state` repeats `status` for older clients; times are UTC.
 
     `suppressed`: nobody is paged; `suppression` says why, and until when. `correlation_group` and `parent_incident`
-    (the group's lead, None for the lead itself) are None outside a group. `routing` says which rules applied.
+    (the group's lead, None for the lead itself) are None outside a group, `related_incidents` are its other members
+    (100 at most). `routing` says which rules applied. An incident is never a duplicate: alerts are, so `duplicate_of`
+    is None.
     """
 
     id: str
@@ -85,6 +94,7 @@ class IncidentView(Record):
     description: str
     impact: str | None
     source: str
+    source_event_id: str | None
     resource: dict[str, object] | None
     affected_resources: list[str]
     assigned_to: str | None
@@ -114,6 +124,10 @@ class IncidentView(Record):
     classification: Classification | None = None
     correlation_group: str | None = None
     parent_incident: str | None = None
+    related_incidents: list[str] = []
+    duplicate_of: str | None = None
+    sla: SLA
+    metadata: dict[str, object] = {}
     enrichment: list[Finding] = []
 
 
@@ -146,6 +160,35 @@ class AlertDetail(AlertView):
     acknowledged_by: str | None
     resolved_at: datetime | None
     resolved_by: str | None
+
+
+class EventView(Record):
+    """An alert as an event: what the published clients call one. `id` is ours, `event_id` the source's own, or ours
+    where it has none; `acknowledged` says that somebody took its incident; `timestamp` is when it happened.
+    """
+
+    id: str
+    event_id: str
+    incident_id: str
+    source: str
+    source_version: str | None
+    timestamp: datetime
+    received_at: datetime
+    event_type: str
+    category: Category
+    title: str
+    description: str
+    severity: Severity
+    resource: dict[str, object] | None
+    metrics: dict[str, object]
+    tags: dict[str, str]
+    labels: list[str]
+    correlation_id: str | None
+    parent_event_id: str | None
+    execution_id: str | None
+    payload: dict[str, object]
+    acknowledged: bool
+    deduplicated: bool
 
 
 class TimelineEvent(Record):

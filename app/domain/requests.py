@@ -11,7 +11,7 @@ from app.domain.decode import Instant
 from app.domain.dedup import Outcome
 from app.domain.incident import CommandKind
 from app.domain.record import Record
-from app.domain.representation import AlertDetail, IncidentView
+from app.domain.representation import AlertDetail, EventView, IncidentView
 from app.domain.vocabulary import Category, Environment, Severity, Status
 
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX)]
@@ -75,6 +75,23 @@ class IncidentQuery(Record):
     page_size: int = Field(default=50, ge=1, le=100)
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
 
+    def matches(self, incident: IncidentView) -> bool:
+        """Whether the incident is one of those that are asked for; words are looked for as they stand."""
+        alternatives = ("severity", "status", "category", "environment", "source")
+        words = (self.search or "").strip().casefold()
+        return (
+            all(getattr(incident, name) in getattr(self, name) for name in alternatives if getattr(self, name))
+            and self.assigned_to in (None, incident.assigned_to)
+            and self.assigned_team in (None, incident.assigned_team)
+            and self.tags.items() <= incident.tags.items()
+            and (self.start_date is None or incident.created_at >= self.start_date)
+            and (self.end_date is None or incident.created_at <= self.end_date)
+            and (incident.status.open or not self.active_only)
+            and self.suppressed in (None, incident.suppressed)
+            and (self.correlation_group is None or incident.correlation_group == str(self.correlation_group))
+            and words in f"{incident.title} {incident.description}".casefold()
+        )
+
 
 class IncidentPage(Record):
     """`next_cursor` leads to the page after this one; None on the last."""
@@ -100,6 +117,24 @@ class AlertQuery(Record):
 class AlertPage(Record):
     alerts: list[AlertDetail]
     total_count: int
+
+
+class EventQuery(Record):
+    """A page of events, the newest first. `since` ≤ received < `until`; `cursor` is the last one's id."""
+
+    source: tuple[Name, ...] = ()
+    incident_id: UUID | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+    limit: int = Field(default=50, ge=1, le=100)
+    cursor: UUID | None = None
+
+
+class EventPage(Record):
+    """`next_cursor` leads to the page after this one; None on the last."""
+
+    events: list[EventView]
+    next_cursor: str | None
 
 
 class Document(Record):

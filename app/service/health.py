@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.metadata import version
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
@@ -12,6 +13,7 @@ from app.store.database import AWAY, Pool
 
 PATIENCE = timedelta(seconds=1)
 UP = "up"
+VERSION = version("llm-incident-manager")
 
 
 @dataclass(frozen=True)

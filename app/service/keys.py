@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from app.domain.access import ANYBODY_ON_THIS_MACHINE, Principal
-from app.domain.errors import NotFound, Unauthenticated
+from app.domain.errors import InvalidToken, NotFound, Unauthenticated
 from app.domain.requests import KeyView
 from app.domain.vocabulary import ActorType, Role
 from app.store.database import AWAY, answering
@@ -23,9 +23,13 @@ FRESH_SECS = 1.0
 
 @dataclass
 class Keys:
-    """Every key ever made, kept in memory and read anew each `FRESH_SECS`, so that no request waits for it."""
+    """Every key ever made, kept in memory and read anew each `FRESH_SECS`, so that no request waits for it.
+
+    `issuers`: there are issuers of tokens, so that the door is shut without any key.
+    """
 
     store: KeyStore
+    issuers: bool = False
     known: dict[str, KeyView] = field(default_factory=dict)
     asked: int = 0
     answered: int = 0
@@ -36,8 +40,13 @@ class Keys:
 
     @property
     def open(self) -> bool:
-        """No key was ever made: whoever can reach the door may enter."""
-        return self.loaded and not self.known
+        """No key was ever made, and nobody issues tokens: whoever can reach the door may enter."""
+        return self.loaded and not self.shut
+
+    @property
+    def shut(self) -> bool:
+        """Whoever comes must say who they are."""
+        return self.issuers or bool(self.known)
 
     async def principal(self, token: str | None) -> Principal:
         """Whose key it is. Raises: Unauthenticated; Unavailable while the keys could not be read yet."""
@@ -48,12 +57,14 @@ class Keys:
             return ANYBODY_ON_THIS_MACHINE
         key = self.known.get(hashed(token)) if token else None
         if key is None or key.revoked_at is not None:
+            if token:
+                raise InvalidToken("This key is unknown or revoked.")
+            jwt = " or a token (JWT)" if self.issuers else ""
             raise Unauthenticated(
-                "This key is unknown or revoked." if token else
-                "An API key is needed, as X-API-Key or Authorization: Bearer (llm-im key create)."
-            )  # fmt: skip
+                f"An API key{jwt} is needed, as X-API-Key or Authorization: Bearer (llm-im key create)."
+            )
         kind = ActorType.INTEGRATION if key.role == Role.INGEST else ActorType.USER
-        return Principal(name=key.name, role=Role(key.role), actor_type=kind)
+        return Principal(name=key.name, role=Role(key.role), actor_type=kind, id=key.id)
 
     async def create(self, name: str, role: Role) -> str:
         """The new key's secret, 32 characters, which nobody can be shown again."""

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from app.domain.access import Principal, Scope
 from app.domain.errors import Invalid, RateLimited, Unavailable
-from app.domain.representation import AlertView, LiveEvent
+from app.domain.representation import EventView, LiveEvent
 from app.store.database import AWAY, answering
 from app.store.feed import FeedStore, News, Snapshot
 
@@ -40,32 +40,54 @@ class Lagging(RateLimited):
 Read = Callable[[Snapshot, Snapshot], AsyncIterator[list[News[T]]]]
 
 
-class Follower(Generic[T]):
-    """One listener: what it has not heard yet, from `since` on."""
+def _nothing() -> None:
+    """Nobody else has to know."""
 
-    def __init__(self, since: Snapshot) -> None:
-        self.since = since
-        self.lagging = False
+
+class Backlog(Generic[T]):
+    """What waits for one listener. `dropped` is called when it is too much."""
+
+    def __init__(self, dropped: Callable[[], None] = _nothing) -> None:
+        self._dropped = dropped
         self._waiting: deque[T] = deque()
         self._fresh = asyncio.Event()
+        self._over: Exception | None = None
 
-    def tell(self, news: News[T]) -> None:
-        if self.lagging or self.since.sees(news.xid):
+    def put(self, item: T) -> None:
+        if self._over is not None:
             return
-        self._waiting.append(news.value)
+        self._waiting.append(item)
+        self._fresh.set()
         if len(self._waiting) > MOST_BEHIND:
-            self.lagging = True
             self._waiting.clear()
+            self.end(Lagging())
+            self._dropped()
+
+    def end(self, why: Exception) -> None:
+        """Nothing comes any more; what waits is still heard."""
+        self._over = self._over or why
         self._fresh.set()
 
     async def next(self) -> T:
-        """Raises: Lagging."""
+        """Raises: Lagging; what it was ended with."""
         while not self._waiting:
-            if self.lagging:
-                raise Lagging
+            if self._over is not None:
+                raise self._over
             self._fresh.clear()
             await self._fresh.wait()
         return self._waiting.popleft()
+
+
+class Follower(Backlog[T]):
+    """A listener from `since` on."""
+
+    def __init__(self, since: Snapshot) -> None:
+        super().__init__()
+        self.since = since
+
+    def tell(self, news: News[T]) -> None:
+        if not self.since.sees(news.xid):
+            self.put(news.value)
 
 
 @dataclass
@@ -107,7 +129,7 @@ class Live:
 
     feed: FeedStore
     incidents: Stream[LiveEvent] = field(init=False)
-    incoming: Stream[AlertView] = field(init=False)
+    incoming: Stream[EventView] = field(init=False)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -124,7 +146,7 @@ class Live:
         who.may(Scope.READ)
         return self._following(self.incidents, Snapshot.parse(after, "after") if after is not None else None)
 
-    def alerts(self, who: Principal) -> AsyncGenerator[AlertView, None]:
+    def alerts(self, who: Principal) -> AsyncGenerator[EventView, None]:
         """Every alert that is accepted from now on. Raises: Forbidden, Unavailable; Lagging."""
         who.may(Scope.READ)
         return self._following(self.incoming, None)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from app.domain.alert import Alert, AlertStatus, Labels
+from app.domain.alert import Alert, AlertStatus, Event, Labels, Statement
 from app.domain.decode import Instant, decode, path_of
 from app.domain.errors import Invalid
 from app.domain.record import Record
@@ -44,7 +44,7 @@ def _as_map(value: object) -> object:
 LabelsOrList = Annotated[Labels, BeforeValidator(_as_map)]
 
 
-class AlertBody(Alert):
+class AlertBody(Statement):
     """POST /api/v1/alerts. null is the same as left out; `tags` and `labels` are one map."""
 
     source: Name
@@ -94,7 +94,7 @@ class Create(Record):
 
 def alert(obj: object, *, headers: Mapping[str, str] = NO_HEADERS, prefix: str = "") -> Alert:
     """One alert. An Idempotency-Key names the delivery. Raises: Invalid."""
-    return as_alert(decode(AlertBody, _tidy(obj), prefix), delivery(headers), prefix)
+    return as_alert(decode(AlertBody, _tidy(obj), prefix), delivery_of(headers), prefix)
 
 
 def batch(obj: object) -> list[Alert | Invalid]:
@@ -121,20 +121,30 @@ def incident(
     `new_identity` is asked for when deduplication is to be skipped: a problem of its own, unless the
     same Idempotency-Key says that it is the same request again.
     """
-    key = delivery(headers)
+    key = delivery_of(headers)
     if not isinstance(obj, dict) or "event" not in obj:
         body = decode(IncidentBody, _tidy(obj))
         return Create(alert=as_alert(body, key), assign_to=body.assigned_to)
     asked = without_nulls({**obj, "event": _tidy(obj["event"]), "options": without_nulls(obj.get("options"))})
     wanted = decode(EventBody, asked)
     event, options = wanted.event, wanted.options
-    changes: dict[str, object] = {"severity": options.force_severity or event.severity}
+    changes: dict[str, object] = {
+        "severity": options.force_severity or event.severity, "event": said(without_nulls(obj["event"]), "event"),
+    }  # fmt: skip
     if options.skip_deduplication:
         changes["identity"] = f"once:{key or new_identity()}"
     else:
         key = key or event.delivery or event.external_id
     alert = as_alert(event.model_copy(update=changes), key, "event")
     return Create(alert=alert, assign_to=options.assign_to or event.assigned_to)
+
+
+def said(event: object, prefix: str = "") -> Event:
+    """What a client says in an event, in its own words. Raises: Invalid."""
+    given = dict(event) if isinstance(event, dict) else {}
+    if isinstance(labels := given.get("labels"), dict):
+        given["labels"] = [f"{name}={value}" for name, value in labels.items()]
+    return decode(Event, given, prefix, extra="ignore")
 
 
 def _alert_or_why_not(item: object, prefix: str) -> Alert | Invalid:
@@ -172,8 +182,8 @@ def _tidy(obj: object) -> object:
     return left
 
 
-def delivery(headers: Mapping[str, str]) -> str | None:
-    """The Idempotency-Key. Raises: Invalid."""
+def delivery_of(headers: Mapping[str, str]) -> str | None:
+    """The delivery that an Idempotency-Key names. Raises: Invalid."""
     key = headers.get("idempotency-key")
     if key is not None and not 1 <= len(key) <= 255:
         raise Invalid.field("Idempotency-Key", "must have 1 to 255 characters")

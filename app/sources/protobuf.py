@@ -30,10 +30,10 @@ def alert(said: Mapping[str, object], metadata: Mapping[str, str]) -> Alert:
     body = decode(AlertMessage, plain)
     measured = {name: str(said[name]) for name in MEASURED if name in said}
     kept = body.model_copy(update={"annotations": measured | body.annotations})
-    return native.as_alert(kept, native.delivery(metadata))
+    return native.as_alert(kept, native.delivery_of(metadata))
 
 
 def incident(said: Mapping[str, object], metadata: Mapping[str, str]) -> Create:
     """What a CreateIncidentRequest wants, given by the names of its fields. Raises: Invalid."""
     body = decode(IncidentRequest, said)
-    return Create(alert=native.as_alert(body, native.delivery(metadata)), assign_to=body.assigned_to)
+    return Create(alert=native.as_alert(body, native.delivery_of(metadata)), assign_to=body.assigned_to)

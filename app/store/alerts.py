@@ -59,15 +59,17 @@ INCIDENT = {
     "id": "uuid", "fingerprint": "text", "collecting": "bool", "source": "text", "external_id": "text",
     "title": "text", "description": "text", "impact": "text", "category": "text", "incident_type": "text",
     "environment": "text", "resource": "jsonb", "affected_services": "text[]", "tags": "jsonb", "runbook_url": "text",
-    "created_at": "timestamptz", "reported_severity": "text", "alert_count": "int", "flap_count": "int",
-    "last_seen_at": "timestamptz", "last_firing_at": "timestamptz", "source_resolved_at": "timestamptz",
-    "source_acknowledged_at": "timestamptz", "severity": "text", "updated_at": "timestamptz", "assigned_to": "text",
+    "created_at": "timestamptz", "began_at": "timestamptz", "reported_severity": "text", "alert_count": "int",
+    "flap_count": "int", "last_seen_at": "timestamptz", "last_firing_at": "timestamptz",
+    "source_resolved_at": "timestamptz", "source_acknowledged_at": "timestamptz", "severity": "text",
+    "updated_at": "timestamptz", "assigned_to": "text",
 }  # fmt: skip
 ALERT = {
     "incident_id": "uuid", "id": "uuid", "delivery": "text", "alert_key": "text", "firing": "bool",
     "deduplicated": "bool", "status": "text", "severity": "text", "source": "text", "external_id": "text",
     "title": "text", "description": "text", "labels": "jsonb", "annotations": "jsonb", "affected_services": "text[]",
     "runbook_url": "text", "starts_at": "timestamptz", "ends_at": "timestamptz", "received_at": "timestamptz",
+    "event": "jsonb",
 }  # fmt: skip
 OUTBOX = {"rank": "smallint", "incident_id": "uuid"}
 
@@ -283,9 +285,9 @@ def _incident(known: Known, arrival: Arrival) -> tuple[object, ...]:
     return (
         known.id, arrival.fingerprint, known.collecting, alert.source, alert.external_id or alert.identity,
         alert.title, alert.description, alert.impact, alert.category, alert.incident_type, alert.environment,
-        alert.resource, alert.affected_services, alert.labels, alert.runbook_url, arrival.at, known.severity,
-        known.alert_count, known.flaps, known.last_seen_at, known.last_firing_at, known.source_resolved_at,
-        known.source_acknowledged_at, known.severity, arrival.at, arrival.assignee,
+        alert.resource, alert.affected_services, alert.labels, alert.runbook_url, arrival.at, alert.starts_at,
+        known.severity, known.alert_count, known.flaps, known.last_seen_at, known.last_firing_at,
+        known.source_resolved_at, known.source_acknowledged_at, known.severity, arrival.at, arrival.assignee,
     )  # fmt: skip
 
 
@@ -295,4 +297,5 @@ def _alert(row: _Row) -> tuple[object, ...]:
         row.incident_id, row.id, row.arrival.delivery, row.key, row.firing, row.outcome is not Outcome.CREATED,
         alert.status, alert.severity, alert.source, alert.external_id, alert.title, alert.description, alert.labels,
         alert.annotations, alert.affected_services, alert.runbook_url, alert.starts_at, alert.ends_at, row.arrival.at,
+        alert.event.model_dump(mode="json") if alert.event is not None else None,
     )  # fmt: skip

@@ -88,7 +88,7 @@ class CorrelationStore:
     async def found(self, group_id: str, now: datetime) -> GroupView | None:
         """None when there is no such group (any more). Raises: NotFound, of what is no id."""
         row = await self.pool.fetchrow(ONE, group_uuid(group_id))
-        return _view(row, now) if row is not None else None
+        return group_view(row, now) if row is not None else None
 
     async def group_of(self, incident_id: str, now: datetime) -> GroupView | None:
         """The group an incident is in. Raises: NotFound, of the incident."""
@@ -97,7 +97,7 @@ class CorrelationStore:
             raise NotFound("incident", incident_id)
         group_id = await self.pool.fetchval(OF_INCIDENT, id_)
         found = await self.pool.fetchrow(ONE, group_id) if group_id is not None else None
-        return _view(found, now) if found is not None else None
+        return group_view(found, now) if found is not None else None
 
     async def page(self, query: GroupQuery, now: datetime) -> GroupPage:
         """One page of groups, the newest first."""
@@ -109,7 +109,7 @@ class CorrelationStore:
             where.add("g.id < {0}", query.cursor)
         sql = f"SELECT {SHOWN} FROM incident_groups g LEFT JOIN incidents l ON l.id = g.lead_id {where.sql}"
         rows = await self.pool.fetch(f"{sql} ORDER BY g.id DESC LIMIT {query.limit + 1}", *where.arguments)
-        groups = [_view(row, now) for row in rows[: query.limit]]
+        groups = [group_view(row, now) for row in rows[: query.limit]]
         return GroupPage(groups=groups, next_cursor=groups[-1].id if len(rows) > query.limit else None)
 
     async def members(self, group_id: str) -> list[MemberView]:
@@ -142,7 +142,7 @@ def _edge(row: asyncpg.Record) -> EdgeView:
     return EdgeView.model_validate(dict(row.items()))
 
 
-def _view(row: asyncpg.Record, now: datetime) -> GroupView:
+def group_view(row: asyncpg.Record, now: datetime) -> GroupView:
     status = standing(GroupStatus(row["status"]), row["open_members"], row["updated_at"], now)
     over_at = row["over_at"] if status is GroupStatus.RESOLVED else None
     return GroupView.model_validate(dict(row.items()) | {"status": status, "resolved_at": over_at})

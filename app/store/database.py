@@ -128,13 +128,13 @@ async def pool(url: str, size: int, command_timeout: float = 30) -> AsyncIterato
 
 
 @asynccontextmanager
-async def answering(part: str = "database") -> AsyncIterator[None]:
+async def answering(part: str = "database", within_secs: float = PATIENCE_SECS) -> AsyncIterator[None]:
     """Turns PostgreSQL's absence into a refusal that says so.
 
-    Raises: Unavailable when it does not answer within `PATIENCE_SECS`.
+    Raises: Unavailable when it does not answer in time.
     """
     try:
-        async with asyncio.timeout(PATIENCE_SECS):
+        async with asyncio.timeout(within_secs):
             yield
     except AWAY as away:
         if isinstance(away, ValueError):  # asyncpg's word for an argument of the wrong kind, which is our fault

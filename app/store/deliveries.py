@@ -13,6 +13,7 @@ from app.config import Bundling, RateLimit
 from app.domain.errors import NotFound
 from app.domain.notification import Bundled, Delayed, Delivery, Receipt, recipient
 from app.domain.representation import IncidentView, NotificationView
+from app.domain.sla import Targets
 from app.domain.vocabulary import ChannelName, DeliveryStatus
 from app.store.database import AWAY, Connection, Pool
 from app.store.incidents import ALL_SHOWN, as_uuid, view
@@ -152,6 +153,7 @@ class DeliveryStore:
     pool: Pool
     rate_limits: Mapping[ChannelName, RateLimit] = field(default_factory=dict)
     bundling: Bundling = field(default_factory=Bundling)
+    targets: Targets = field(default_factory=Targets)
 
     async def claim(self, key: str) -> Claimed | Delayed | None:
         """Counts one more try of a message, before it is sent. None when it is sent already or nobody needs it.
@@ -174,7 +176,7 @@ class DeliveryStore:
             thread = await connection.fetchval(THREAD, asked["incident_id"], asked["destination"], key)
             ids = [row["incident_id"] for row in rows.values()]
             found = await connection.fetch(f"SELECT {ALL_SHOWN} FROM incidents WHERE id = ANY($1::uuid[])", ids)
-        incidents = {row["id"]: view(row) for row in found}
+        incidents = {row["id"]: view(row, self.targets) for row in found}
         others = [incidents[rows[fellow]["incident_id"]] for fellow in fellows]
         bundled = tuple(Bundled(incident_id=o.id, title=o.title, severity=o.severity) for o in others)
         return Claimed(tuple(keys), delivery(rows[key]), incidents[asked["incident_id"]], thread, bundled)
@@ -276,17 +278,18 @@ class DeliveryStore:
         rows = await self.pool.fetch(SHOWN_DELIVERIES.format(where="id = $1"), as_uuid(notification_id))
         if not rows:
             raise NotFound("notification", notification_id)
-        return _views(rows)[0]
+        return delivery_views(rows)[0]
 
     async def of_incident(self, incident_id: str) -> list[NotificationView]:
-        return _views(await self.pool.fetch(SHOWN_DELIVERIES.format(where="incident_id = $1"), as_uuid(incident_id)))
+        where = SHOWN_DELIVERIES.format(where="incident_id = $1")
+        return delivery_views(await self.pool.fetch(where, as_uuid(incident_id)))
 
 
 def _delayed(until: datetime, now: datetime, reason: str) -> Delayed:
     return Delayed(until=until, secs=max((until - now).total_seconds(), 0.05), reason=reason)
 
 
-def _views(rows: Sequence[asyncpg.Record]) -> list[NotificationView]:
+def delivery_views(rows: Sequence[asyncpg.Record]) -> list[NotificationView]:
     return [
         NotificationView.model_validate(
             dict(row.items())

@@ -15,9 +15,10 @@ from uuid import UUID
 import asyncpg
 
 from app.domain.errors import Invalid
-from app.domain.representation import AlertView, IncidentView, LiveEvent
-from app.store.alerts import ALERT_SHOWN, alert_view
+from app.domain.representation import EventView, IncidentView, LiveEvent
+from app.domain.sla import Targets
 from app.store.database import Pool
+from app.store.events import EVENT_SHOWN, event_view
 from app.store.incidents import ENTRY_SHOWN, SHOWN, entry_view, view
 
 T = TypeVar("T")
@@ -38,8 +39,9 @@ ORDER BY t.version_time, t.incident_id, t.seq LIMIT {PAGE}
 """
 
 ALERTS = f"""
-SELECT {ALERT_SHOWN}, a.xid::text::bigint AS xid
-FROM alerts a WHERE {NEW.format("a")} AND {OVER.format("a")} AND a.id > $3
+SELECT {EVENT_SHOWN}, a.xid::text::bigint AS xid
+FROM alerts a JOIN incidents i ON i.id = a.incident_id
+WHERE {NEW.format("a")} AND {OVER.format("a")} AND a.id > $3
 ORDER BY a.id LIMIT {PAGE}
 """
 
@@ -82,7 +84,10 @@ class News(Generic[T]):
 
 @dataclass(frozen=True)
 class FeedStore:
+    """`targets` are what the service level of an incident is reckoned by."""
+
     pool: Pool
+    targets: Targets
 
     async def now(self) -> Snapshot:
         return Snapshot.parse(await self.pool.fetchval("SELECT pg_current_snapshot()::text"))
@@ -132,13 +137,13 @@ class FeedStore:
 
     async def _incidents(self, ids: set[UUID]) -> dict[UUID, IncidentView]:
         found = await self.pool.fetch(f"SELECT {SHOWN} FROM incidents WHERE id = ANY($1::uuid[])", list(ids))
-        return {row["id"]: view(row) for row in found}
+        return {row["id"]: view(row, self.targets) for row in found}
 
-    async def alerts(self, since: Snapshot, until: Snapshot) -> AsyncIterator[list[News[AlertView]]]:
+    async def alerts(self, since: Snapshot, until: Snapshot) -> AsyncIterator[list[News[EventView]]]:
         """The alerts that came in between two moments, by the page."""
         after = UUID(int=0)
         while page := await self.pool.fetch(ALERTS, str(since), str(until), after):
-            yield [News(row["xid"], alert_view(row)) for row in page]
+            yield [News(row["xid"], event_view(row)) for row in page]
             if len(page) < PAGE:
                 return
             after = _id(page[-1])

@@ -1,8 +1,8 @@
 """Incidents as they are read, and the one way their workflows' decisions get into PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -11,6 +11,7 @@ from app.domain.errors import NotFound
 from app.domain.incident import BEHIND_ANOTHER, Heard, Incident
 from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
+from app.domain.sla import Targets, sla
 from app.domain.timeline import Actor, Entry, EventType
 from app.domain.vocabulary import Severity, Status
 from app.store import search
@@ -21,7 +22,10 @@ SHOWN = """
 id, external_id, fingerprint, severity, status, category, incident_type, environment, title, description, impact,
 source, resource, affected_services, assigned_to, assigned_team, policy_id, level, paused, created_at, updated_at,
 acknowledged_at, acknowledged_by, resolved_at, resolved_by, closed_at, last_seen_at, alert_count, flap_count, tags,
-runbook_url, resolution, holds, routing,
+runbook_url, resolution, holds, routing, began_at,
+ARRAY(SELECT o.incident_id::text FROM incident_members m JOIN incident_members o ON o.group_id = m.group_id
+      WHERE m.incident_id = incidents.id AND o.incident_id <> m.incident_id ORDER BY o.incident_id LIMIT 100)
+    AS related_incidents,
 (SELECT m.group_id::text FROM incident_members m WHERE m.incident_id = incidents.id) AS correlation_group,
 (SELECT g.lead_id::text FROM incident_members m JOIN incident_groups g ON g.id = m.group_id
  WHERE m.incident_id = incidents.id AND g.lead_id <> incidents.id AND g.status <> 'resolved') AS parent_incident,
@@ -75,7 +79,8 @@ UPDATE incidents SET
     tags = coalesce(nullif(c.ask->'tags', 'null'::jsonb), tags),
     resolution = CASE WHEN c.ask->>'kind' IN ('resolve', 'close')
         THEN coalesce(resolution, '{}'::jsonb) || jsonb_strip_nulls(jsonb_build_object(
-            'root_cause', c.ask->'root_cause', 'method', c.ask->'method', 'resolution_notes', c.ask->'reason'))
+            'root_cause', c.ask->'root_cause', 'method', c.ask->'method', 'resolution_notes', c.ask->'reason',
+            'playbook_used', c.ask->'extra'->'playbook_used'))
         ELSE resolution END
 FROM commands c WHERE incidents.id = $1 AND c.id = $2 AND c.incident_id = $1
 """
@@ -126,7 +131,10 @@ BEARS_ON_OTHERS = frozenset(
 
 @dataclass(frozen=True)
 class IncidentStore:
+    """`targets` are what the service level of an incident is reckoned by."""
+
     pool: Pool
+    targets: Targets = field(default_factory=Targets)
 
     async def project(self, incident: Incident, time_ns: int, entries: Sequence[Entry], *, stop_pages: bool) -> None:
         """Writes a state and its entries, unless a newer one was written; announces entries on `incident_events`.
@@ -206,7 +214,7 @@ class IncidentStore:
         found = await self.pool.fetchrow(f"SELECT {ALL_SHOWN} FROM incidents WHERE id = $1", as_uuid(incident_id))
         if found is None:
             raise NotFound("incident", incident_id)
-        return view(found)
+        return view(found, self.targets)
 
     async def timeline(self, incident_id: str, kind: str | None = None) -> list[TimelineEvent]:
         """Every decision about the incident in order. Raises: NotFound."""
@@ -224,9 +232,9 @@ class IncidentStore:
             found = await connection.fetch(page, *arguments)
             total = await connection.fetchval(count, *filters)
         more = len(found) > query.page_size
-        found = found[: query.page_size]
-        cursor = search.cursor(query, found[-1]) if more else None
-        return IncidentPage(incidents=[view(row) for row in found], total_count=total, next_cursor=cursor)
+        shown = [view(row, self.targets) for row in found[: query.page_size]]
+        cursor = search.cursor_of(query.sort, shown[-1]) if more else None
+        return IncidentPage(incidents=shown, total_count=total, next_cursor=cursor)
 
 
 def entry_view(row: asyncpg.Record) -> TimelineEvent:
@@ -268,13 +276,14 @@ async def _tell(connection: Connection, incident: Incident, time_ns: int, entrie
     await connection.execute("SELECT pg_notify('incident_events', $1)", incident.id)
 
 
-def view(row: asyncpg.Record) -> IncidentView:
-    """An incident's public representation, made of the columns `SHOWN`."""
+def view(row: asyncpg.Record, targets: Targets) -> IncidentView:
+    """An incident's public representation as of now, made of the columns `SHOWN`."""
     status = Status(row["status"])
     resolution = row["resolution"] or {}
     if row["resolved_at"] is not None:
         resolution = resolution | {"resolved_by": row["resolved_by"], "resolved_at": row["resolved_at"]}
     columns = dict(row.items())
+    ended_at = min((at for at in (row["resolved_at"], row["closed_at"]) if at is not None), default=None)
     return IncidentView.model_validate(
         columns
         | {
@@ -291,7 +300,17 @@ def view(row: asyncpg.Record) -> IncidentView:
             "suppression": row["holds"] if status.open else [],
             "enrichment": columns.get("enrichment") or [],
             "resolution": Resolution.model_validate(resolution) if resolution else None,
+            "source_event_id": row["external_id"],
+            "sla": sla(
+                Severity(row["severity"]),
+                row["created_at"],
+                row["acknowledged_at"],
+                ended_at,
+                targets,
+                datetime.now(UTC),
+            ),
             "metrics": Metrics(
+                mttd=_seconds(row["began_at"], row["created_at"]),
                 mtta=_seconds(row["created_at"], row["acknowledged_at"]),
                 mttr=_seconds(row["created_at"], row["resolved_at"]),
             ),
@@ -299,5 +318,6 @@ def view(row: asyncpg.Record) -> IncidentView:
     )
 
 
-def _seconds(since: datetime, until: datetime | None) -> float | None:
-    return (until - since).total_seconds() if until is not None else None
+def _seconds(since: datetime | None, until: datetime | None) -> float | None:
+    """None as well where the source's clock says that it began only later."""
+    return (until - since).total_seconds() if since is not None and until is not None and since <= until else None

@@ -15,7 +15,7 @@ CHANGED = "api_keys_changed"
 
 def hashed(token: str) -> str:
     """SHA-256 in hex. A key has 178 random bits, so nothing slower is needed."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import orjson
 
 from app.domain.errors import Invalid
+from app.domain.representation import IncidentView
 from app.domain.requests import IncidentQuery
 from app.domain.vocabulary import Severity, Status
 
@@ -84,10 +84,10 @@ def count(query: IncidentQuery) -> tuple[str, list[object]]:
     return f"SELECT count(*) FROM incidents {where.sql}", where.arguments
 
 
-def cursor(query: IncidentQuery, last: asyncpg.Record) -> str:
-    """Leads to what comes after a row."""
-    key = last[query.sort]
-    place = [query.sort, key.isoformat() if isinstance(key, datetime) else key, str(last["id"])]
+def cursor_of(sort: str, last: IncidentView) -> str:
+    """Leads to what comes after an incident in a list."""
+    key = getattr(last, sort)
+    place = [sort, key.isoformat() if isinstance(key, datetime) else key, last.id]
     return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
 
 

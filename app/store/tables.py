@@ -109,6 +109,7 @@ class IncidentRow(SQLModel, table=True):
     tags: dict[str, str] = _json()
     runbook_url: str | None = _text_or_null()
     created_at: datetime = _at()
+    began_at: datetime | None = _at_or_null()
     reported_severity: str = _text()
     alert_count: int = _count(1)
     flap_count: int = _count()
@@ -148,6 +149,8 @@ class AlertRow(SQLModel, table=True):
         Index("alerts_firing", "incident_id", "alert_key", postgresql_where=text("firing")),
         Index("alerts_feed", "xid"),
         Index("alerts_by_id", "id"),
+        Index("alerts_events", "id", postgresql_where=text("event IS NOT NULL")),
+        Index("alerts_events_by_name", "external_id", postgresql_where=text("event IS NOT NULL")),
     )
     incident_id: uuid.UUID = Field(primary_key=True)
     id: uuid.UUID = Field(primary_key=True)
@@ -169,6 +172,7 @@ class AlertRow(SQLModel, table=True):
     ends_at: datetime | None = _at_or_null()
     received_at: datetime = _at()
     xid: int = _written_by()
+    event: dict[str, Any] | None = _json_or_null()
 
 
 class OutboxRow(SQLModel, table=True):

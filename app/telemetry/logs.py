@@ -34,6 +34,7 @@ RULES = (
     (("://",), re.compile(r"(://[^\s/?#@:]*:)[^\s/?#]*@"), rf"\g<1>{HIDDEN}@"),
     (("postgres", "redis"), re.compile(r"((?:postgres(?:ql)?|rediss?)://[^\s:/@]*:)\S{0,500}@"), rf"\g<1>{HIDDEN}@"),
     (("whsec_",), re.compile(r"whsec_[\w+/=-]+"), f"whsec_{HIDDEN}"),
+    (("eyj",), re.compile(r"eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)*"), HIDDEN),  # a JWT: its header and claims are objects
     (("im",), re.compile(r"im[A-Za-z0-9]{30}"), f"im{HIDDEN}"),
 )
 SECRET_NAME = re.compile(rf"{NAMES}$", re.IGNORECASE)

@@ -79,6 +79,23 @@ ESCALATION_DURATION = Histogram(
     "From the opening of an incident until somebody took it, or until it ended without.",
     buckets=(10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400),
 )
+GRAPHQL_QUERIES = Counter("llm_incident_manager_graphql_queries_total", "GraphQL operations answered over HTTP.")
+GRAPHQL_ERRORS = Counter("llm_incident_manager_graphql_errors_total", "Errors in their answers.")
+GRAPHQL_QUERY_DURATION = Histogram(
+    "llm_incident_manager_graphql_query_duration_seconds",
+    "What a GraphQL operation over HTTP took.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+GRAPHQL_SUBSCRIPTIONS = Gauge(
+    "llm_incident_manager_graphql_subscriptions_active",
+    "Different subscriptions that run; the same one of many clients is one.",
+    multiprocess_mode="livesum",
+)
+WEBSOCKET_CONNECTIONS = Gauge("websocket_active_connections", "WebSockets that are open.", multiprocess_mode="livesum")
+WEBSOCKET_TOTAL = Counter("websocket_total_connections", "WebSockets that were opened.")
+WEBSOCKET_SENT = Counter("websocket_messages_sent_total", "Messages to WebSockets.")
+WEBSOCKET_RECEIVED = Counter("websocket_messages_received_total", "Messages from WebSockets.")
+WEBSOCKET_DROPPED = Counter("websocket_send_errors_total", "Listeners that did not keep up, and were dropped.")
 PROCESSING = Histogram(
     "incident_manager_processing_duration_seconds",
     "From the receipt of an alert until it was durable.",

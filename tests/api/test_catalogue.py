@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from app.domain.vocabulary import Role
-from tests.api.test_guard import a_house
 from tests.api.test_rest import refusal
+from tests.support.house import a_house
 
 INFO = """\
 apiVersion: backstage.io/v1alpha1

@@ -1,46 +1,19 @@
 """Who gets in: keys and roles, and a machine that has no key yet."""
 
-import contextlib
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
-from fastapi import FastAPI
 
-from app.api.http import create_app, serve
+from app.api.http import serve
 from app.child import CannotStart
 from app.config import Settings
 from app.domain.vocabulary import Role
-from app.runtime import Gateway, gateway
 from tests.api.conftest import NOBODY_THERE
 from tests.support.databases import another_database
+from tests.support.house import House, a_house
 
 ALERT = {"source": "tests", "title": "who is there"}
 USER = {"id": "ada", "name": "Ada"}
-
-
-class House:
-    """A gateway with a database of its own, so that its first key is its own too."""
-
-    def __init__(self, made: Gateway, app: FastAPI) -> None:
-        self.keys = made.keys
-        self.app = app
-
-    def visitor(self, key: str | None = None, host: str = "localhost:8080") -> httpx.AsyncClient:
-        headers = {"X-API-Key": key} if key else {}
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app), base_url="http://localhost", headers={"Host": host, **headers}
-        )
-
-
-@contextlib.asynccontextmanager
-async def a_house(database_url: str, host: str = "127.0.0.1") -> AsyncIterator[House]:
-    async with another_database(database_url) as url:
-        settings = Settings.model_validate({
-            "storage": {"connection_string": url}, "temporal": {"address": NOBODY_THERE}, "server": {"host": host},
-        })  # fmt: skip
-        async with gateway(settings) as made:
-            yield House(made, create_app(made))
 
 
 @pytest.fixture
@@ -153,6 +126,6 @@ async def test_it_does_not_start_open_to_other_machines(database_url: str) -> No
 
 async def test_a_door_to_other_machines_stays_shut_until_there_is_a_key(database_url: str) -> None:
     """PostgreSQL was away when it started, so it could not know then."""
-    async with a_house(database_url, host="0.0.0.0") as house, house.visitor(host="192.0.2.1") as visitor:
+    async with a_house(database_url, server={"host": "0.0.0.0"}) as house, house.visitor(host="192.0.2.1") as visitor:
         assert (await visitor.get("/api/v1/incidents")).status_code == 401
         assert (await visitor.get("/health/live")).status_code == 200

@@ -24,10 +24,10 @@ from app.ml.training import train
 from app.store.database import pool
 from app.store.models import KEPT, ModelStore, ModelView
 from tests.api.conftest import Service, door
-from tests.api.test_guard import a_house
 from tests.api.test_rest import refusal
 from tests.ml.labels import labels, relabelled
 from tests.support.databases import another_database
+from tests.support.house import a_house
 from workers.schedules import ensure
 from workflows import names
 

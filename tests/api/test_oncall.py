@@ -10,8 +10,8 @@ import icalendar
 import pytest
 
 from app.domain.vocabulary import Role
-from tests.api.test_guard import a_house
 from tests.api.test_rest import refusal
+from tests.support.house import a_house
 
 ANN, BEN = "Ann Example", "Ben Example"
 CALENDAR = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//tests//EN\r\nX-WR-CALNAME:Team\r\n{}END:VCALENDAR\r\n"

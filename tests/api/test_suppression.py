@@ -11,8 +11,8 @@ from app.domain.incident import Hold, HoldReason
 from app.domain.vocabulary import Role
 from app.store.database import Pool, pool
 from tests.api.conftest import door
-from tests.api.test_guard import a_house
 from tests.support.databases import another_database
+from tests.support.house import a_house
 
 NOW = datetime.now(UTC)
 

@@ -38,6 +38,7 @@ DISGUISES: list[tuple[Callable[[str], str], st.SearchStrategy[str]]] = [
     (lambda secret: f"connect to postgresql://me:{secret}@db:5432/incidents failed", WORDS),
     (lambda secret: f"GET https://me:{quote(secret, safe='')}@example.com/path", WORDS),
     (lambda secret: f"signed with whsec_{secret}", PLAIN),
+    (lambda secret: f"got eyJ{secret}.eyJ{secret}.{secret}-_, refused", PLAIN),
     (lambda secret: f"the key im{secret} is unknown", st.text(ascii_letters + digits, min_size=30, max_size=30)),
 ]
 

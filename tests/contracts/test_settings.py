@@ -32,6 +32,7 @@ notifications:
     - {type: "slack", enabled: true, webhook_url: "https://hooks.slack.com/services/T/B/X"}
     - {type: "pagerduty", enabled: true, integration_key: "0123456789abcdef"}
 """
+ISSUER = "issuer: 'https://i.example', audience: a"
 SEEDS_VARIABLES = {
     "DATABASE_URL": "postgresql://user:pass@localhost/incident_manager",
     "DATABASE_POOL_SIZE": "20",
@@ -182,6 +183,7 @@ def test_rust_log_gives_the_most_verbose_level_for_this_program(directives: str,
         ({"API_PORT": "-1"}, "API_PORT = '-1': should be greater than or equal to 0"),
         ({"API_PORT": "9090"}, "API_PORT: metrics_port and api_port are both 9090: each needs its own."),
         ({"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL: must begin with postgresql:// or be memory://"),
+        ({"REDIS_URL": "http://h"}, "REDIS_URL: must begin with redis://, rediss:// or unix://"),
         ({"DATABASE_POOL_SIZE": "0"}, "DATABASE_POOL_SIZE = '0': should be greater than or equal to 1"),
         ({"ENABLE_ESCALATION": "perhaps"}, "ENABLE_ESCALATION = 'perhaps': should be a valid boolean"),
         ({"RUST_LOG": "loud"}, "RUST_LOG = 'loud': should be 'debug', 'info', 'warning' or 'error'"),
@@ -213,6 +215,17 @@ def test_a_refusal_names_key_value_and_what_is_allowed(environ: dict[str, str], 
         ("notifications: {channels: [{type: pigeon}]}", "channels[0].type = 'pigeon': should be 'email', 'webhook'"),
         ("notifications: {channels: [{type: email, uri: x}]}", "[0].uri: unknown key; notifications.channels has"),
         ("notifications: {channels: {type: email}}", "should be a valid tuple"),
+        (f"auth: {{issuers: [{{{ISSUER}, secret: {'x' * 31}}}]}}", "issuers[0].secret: must be at least 32 bytes"),
+        (f"auth: {{issuers: [{{{ISSUER}, secret: {'x' * 32}, algorithms: [RS256]}}]}}", "HS256 goes with a secret"),
+        (f"auth: {{issuers: [{{{ISSUER}, algorithms: [HS256]}}]}}", "HS256 goes with a secret only"),
+        (f"auth: {{issuers: [{{{ISSUER}, algorithms: [none]}}]}}", "should be 'HS256', 'RS256' or 'ES256'"),
+        (f"auth: {{issuers: [{{{ISSUER}, jwks_url: 'http://i.example/keys'}}]}}", "jwks_url must begin with https://"),
+        ("auth: {issuers: [{issuer: i, audience: a}]}", "issuer must begin with https://"),
+        (f"auth: {{issuers: [{{{ISSUER}}}, {{{ISSUER}}}]}}", "https://i.example is there twice"),
+        (f"auth: {{issuers: [{{{ISSUER}, roles: {{x: boss}}}}]}}", "should be 'ingest', 'viewer', 'responder' or"),
+        ("server: {cors_origins: ['https://a.example/path']}", "cors_origins[0] = 'https://a.example/path': Str"),
+        ("server: {cors_origins: ['https://*.example']}", "String should match"),
+        ("rate_limits: {viewer_per_minute: -1}", "rate_limits.viewer_per_minute = -1: should be greater"),
         ("storage: {type: memory, connection_string: 'postgresql://h/d'}", "storage.connection_string: type is memory"),
     ],
 )  # fmt: skip

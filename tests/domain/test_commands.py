@@ -49,6 +49,11 @@ def incident_that_is(status: Status) -> Incident:
     return incident
 
 
+def test_whoever_starts_has_taken_it() -> None:
+    started, _ = worked(asked(opened(policy()), CommandKind.START), START)
+    assert (started.acknowledged_by, started.acknowledged_at) == (command(CommandKind.START).actor.name, START)
+
+
 @pytest.mark.parametrize(("status", "kind", "answer"), list(table()))
 def test_what_may_be_asked_when(status: Status, kind: CommandKind, answer: str) -> None:
     incident = incident_that_is(status)

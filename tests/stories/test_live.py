@@ -13,6 +13,7 @@ from app.domain.access import Principal
 from app.domain.errors import Forbidden, Invalid
 from app.domain.incident import CommandKind
 from app.domain.representation import LiveEvent
+from app.domain.sla import Targets
 from app.domain.timeline import EventType
 from app.domain.vocabulary import Role, Status
 from app.service import live
@@ -27,7 +28,7 @@ T = TypeVar("T")
 @asynccontextmanager
 async def listening(connections: Pool) -> AsyncIterator[Live]:
     """A gateway's ear."""
-    made = Live(FeedStore(connections))
+    made = Live(FeedStore(connections, Targets()))
     running = asyncio.create_task(made.run())
     try:
         yield made

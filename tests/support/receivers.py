@@ -79,6 +79,9 @@ class HttpReceiver(Inbox[Request]):
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/page"
 
+    def answer(self, request: Request) -> Reply:
+        return self.usually
+
     async def comes_up(self) -> None:
         """On the port it had before, if it had one."""
         self._server = await asyncio.start_server(self._converse, "127.0.0.1", self.port, ssl=self.tls)
@@ -108,7 +111,7 @@ class HttpReceiver(Inbox[Request]):
         wire = h11.Connection(h11.SERVER)
         while (request := await self._request(wire, reader)) is not None:
             await self.take(request)
-            reply = self.replies.popleft() if self.replies else self.usually
+            reply = self.replies.popleft() if self.replies else self.answer(request)
             if reply.hangs == "at once":
                 await reader.read()
             length = ("transfer-encoding", "chunked") if reply.endless else ("content-length", str(len(reply.body)))

@@ -41,6 +41,12 @@ class Redis:
             case b"GET":
                 value = self.kept.get(words[1])
                 return b"_\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+            case b"INCRBY":
+                total = int(self.kept.get(words[1], b"0")) + int(words[2])
+                self.kept[words[1]] = str(total).encode()
+                return b":%d\r\n" % total
+            case b"EXPIRE":
+                return b":1\r\n"
             case b"PING":
                 return b"+PONG\r\n"
             case b"HELLO":

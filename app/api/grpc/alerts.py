@@ -1,9 +1,10 @@
 """Both alert services: where alerts come in, one by one or as a stream of any length, and what was made of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
@@ -13,14 +14,14 @@ from app.api.grpc import rendering
 from app.api.grpc.errors import Unimplemented
 from app.api.grpc.pb import alerts_pb2 as pb
 from app.api.grpc.pb import alerts_pb2_grpc
-from app.api.grpc.wire import CALLER, Context, command, fields, metadata, moment, taken_from
+from app.api.grpc.wire import CALLER, Context, address, command, fields, metadata, moment, taken_from
 from app.domain.access import Principal
 from app.domain.alert import Labels, Standing
 from app.domain.decode import decode
 from app.domain.errors import Forbidden, Invalid, NotFound, RateLimited
 from app.domain.incident import CommandKind
 from app.domain.record import Record
-from app.domain.representation import AlertView
+from app.domain.representation import EventView
 from app.domain.requests import AlertQuery, Name, Text
 from app.domain.vocabulary import Severity
 from app.runtime import Gateway
@@ -31,6 +32,7 @@ from app.sources.native import LabelsOrList
 UNACKNOWLEDGED = 256
 """Messages of one stream that are read ahead (chosen: enough to share transactions, a few MB at most)."""
 
+Begin = Callable[[pb.AlertMessage], Coroutine[Any, Any, pb.AlertAck]]
 Acks: TypeAlias = "asyncio.Queue[asyncio.Task[pb.AlertAck] | None]"
 
 
@@ -62,11 +64,10 @@ class Wanted(Record):
     sources: tuple[Name, ...] = ()
     label_filters: Labels = {}
 
-    def __contains__(self, alert: AlertView) -> bool:
-        return (
-            (not self.severities or alert.severity in self.severities)
-            and (not self.sources or alert.source in self.sources)
-            and self.label_filters.items() <= alert.labels.items()
+    def __contains__(self, event: EventView) -> bool:
+        """By what an event says; its labels are the alert's to say."""
+        return (not self.severities or event.severity in self.severities) and (
+            not self.sources or event.source in self.sources
         )
 
 
@@ -82,7 +83,8 @@ class Ingestion(alerts_pb2_grpc.AlertIngestionServicer):
     ) -> AsyncIterator[pb.AlertAck]:
         acks: Acks = asyncio.Queue()
         room = asyncio.Semaphore(UNACKNOWLEDGED)
-        reading = asyncio.create_task(self._read(CALLER.get(), request_iterator, acks, room))
+        begin = partial(self._ack, CALLER.get(), address(context))
+        reading = asyncio.create_task(_read(request_iterator, begin, acks, room))
         try:
             while (ack := await acks.get()) is not None:
                 yield await ack
@@ -96,21 +98,10 @@ class Ingestion(alerts_pb2_grpc.AlertIngestionServicer):
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-    async def _read(
-        self, who: Principal, messages: AsyncIterator[pb.AlertMessage], acks: Acks, room: asyncio.Semaphore
-    ) -> None:
-        """Begins with every message as it comes, while there is room for its acknowledgement; None is the end."""
-        try:
-            await room.acquire()
-            async for message in messages:
-                acks.put_nowait(asyncio.create_task(self._ack(who, message)))
-                await room.acquire()
-        finally:
-            acks.put_nowait(None)
-
-    async def _ack(self, who: Principal, message: pb.AlertMessage) -> pb.AlertAck:
+    async def _ack(self, who: Principal, address: str, message: pb.AlertMessage) -> pb.AlertAck:
         """Raises: Forbidden, Unavailable: then nothing says that the alert is durable, and the stream ends."""
         try:
+            self.gateway.limits.spend(who, address)
             alert = protobuf.alert(fields(message), {})
             [answer] = await self.gateway.alerts.ingest(who, [alert])
         except Invalid as wrong:
@@ -157,12 +148,15 @@ class Alerts(alerts_pb2_grpc.AlertServiceServicer):
         return await self._asked(CommandKind.RESOLVE, Resolve, request, context)
 
     async def StreamAlerts(self, request: pb.StreamAlertsRequest, context: Context) -> AsyncIterator[pb.AlertUpdate]:
-        wanted = decode(Wanted, fields(request))
-        async with aclosing(self.gateway.live.alerts(CALLER.get())) as incoming:
-            async for alert in incoming:
-                if alert in wanted:
+        who, wanted = CALLER.get(), decode(Wanted, fields(request))
+        async with aclosing(self.gateway.live.alerts(who)) as incoming:
+            async for event in incoming:
+                if event not in wanted:
+                    continue
+                alert = await self.gateway.received.get(who, event.id)
+                if wanted.label_filters.items() <= alert.labels.items():
                     yield pb.AlertUpdate(
-                        alert_id=alert.id, update_type="received", alert=rendering.just_received(alert),
+                        alert_id=alert.id, update_type="received", alert=rendering.alert(alert),
                         timestamp=moment(alert.received_at),
                     )  # fmt: skip
 
@@ -189,6 +183,17 @@ async def submitted(gateway: Gateway, request: pb.CreateAlertRequest, metadata: 
     with suppress(Forbidden, NotFound):  # a key that may only send alerts hears what it sent
         shown = rendering.alert(await gateway.received.get(who, answer.alert_id or ""))
     return pb.AlertResponse(alert=shown, message=answer.outcome.sentence)
+
+
+async def _read(messages: AsyncIterator[pb.AlertMessage], begin: Begin, acks: Acks, room: asyncio.Semaphore) -> None:
+    """Begins with every message as it comes, while there is room for its acknowledgement; None is the end."""
+    try:
+        await room.acquire()
+        async for message in messages:
+            acks.put_nowait(asyncio.create_task(begin(message)))
+            await room.acquire()
+    finally:
+        acks.put_nowait(None)
 
 
 def _ack(alert_id: str, status: str, message: str) -> pb.AlertAck:

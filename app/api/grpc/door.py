@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from app.api.allowance import headers
 from app.api.auth import admitted, presented
 from app.api.grpc.errors import Broken, abort, code
-from app.api.grpc.wire import CALLER, Context, metadata
+from app.api.grpc.wire import CALLER, Context, address, metadata
 from app.domain.access import Principal
 from app.domain.errors import RateLimited, Refused, Unauthenticated, Unavailable
 from app.domain.vocabulary import ActorType
@@ -20,6 +21,8 @@ from app.telemetry import metrics
 
 OPEN = ("grpc.health.v1.", "grpc.reflection.", "alerts.AlertIngestion/HealthCheck")
 """Nobody has to say who asks."""
+LOOKS_AGAIN_SECS = 5.0
+"""A stream outlives its key by so much at most (chosen)."""
 READS_WITHIN_SECS = 10.0
 """A reader that takes nothing for so long is dropped (chosen); what the connection holds until then is bounded."""
 
@@ -35,8 +38,8 @@ class Door(grpc.aio.ServerInterceptor):
         self.gateway = gateway
         self.roles = gateway.settings.server.grpc_client_roles
         self.timeout = gateway.settings.server.request_timeout_secs
-        self.streams: set[asyncio.Task[Any]] = set()
-        self.closing = False
+        self.streams: dict[asyncio.Task[Any], Context | None] = {}
+        self.ended: dict[asyncio.Task[Any], Refused] = {}
         metrics.GRPC_STREAMS_ACTIVE.set(0)
 
     async def intercept_service(
@@ -56,11 +59,27 @@ class Door(grpc.aio.ServerInterceptor):
             return grpc.unary_stream_rpc_method_handler(self._streaming(method, handler.unary_stream), *coding)
         return grpc.unary_unary_rpc_method_handler(self._answering(method, handler.unary_unary), *coding)
 
+    async def watch(self) -> None:
+        """Until cancelled: ends the streams whose key was revoked, or whose token has run out."""
+        while True:
+            await asyncio.sleep(LOOKS_AGAIN_SECS)
+            for task, context in list(self.streams.items()):
+                try:
+                    if context is not None:
+                        await self._admitted(context)
+                except Unavailable:
+                    continue
+                except Refused as refusal:
+                    self._end(task, refusal)
+
     async def close(self) -> None:
         """Ends every stream; what is answered once has the server's own time."""
-        self.closing = True
-        for task in self.streams:
-            task.cancel()
+        for task in list(self.streams):
+            self._end(task, Unavailable("gateway", "The gateway is being stopped: connect again."))
+
+    def _end(self, task: asyncio.Task[Any], refusal: Refused) -> None:
+        self.ended[task] = refusal
+        task.cancel()
 
     def _answering(self, method: str, answer: Any) -> Any:
         async def answered(request: Any, context: Context) -> Any:
@@ -78,7 +97,10 @@ class Door(grpc.aio.ServerInterceptor):
 
     def _streaming(self, method: str, stream: Any) -> Any:
         async def streamed(request: Any, context: Context) -> None:
-            async with self._counted(), self._call(method, context), aclosing(stream(request, context)) as replies:
+            watched = None if method.startswith(OPEN) else context
+            async with (
+                self._kept(watched), self._call(method, context), aclosing(stream(request, context)) as replies,
+            ):  # fmt: skip
                 async for reply in replies:
                     await _give(context, reply)
 
@@ -89,7 +111,7 @@ class Door(grpc.aio.ServerInterceptor):
         try:
             async with _timed(method), self._refusals(method):
                 if not method.startswith(OPEN):
-                    CALLER.set(await self._admitted(context))
+                    await self._let_in(context)
                 yield
         except Refused as refusal:
             await abort(context, refusal)
@@ -102,31 +124,44 @@ class Door(grpc.aio.ServerInterceptor):
         except Refused:
             raise
         except asyncio.CancelledError:
-            if not self.closing or asyncio.current_task() not in self.streams:
+            reason = self.ended.get(_this_call())
+            if reason is None:
                 raise
-            raise Unavailable("gateway", "The gateway is being stopped: connect again.") from None
+            raise reason from None
         except Exception as bug:
             log.exception("%s failed", method)
             raise Broken from bug
 
     @asynccontextmanager
-    async def _counted(self) -> AsyncIterator[None]:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 — every call is a task
-        self.streams.add(task)
+    async def _kept(self, context: Context | None) -> AsyncIterator[None]:
+        """Keeps a stream among those that can be ended; `context` where it needs a key all along."""
+        task = _this_call()
+        self.streams[task] = context
         metrics.GRPC_STREAMS_ACTIVE.set(len(self.streams))
         try:
             yield
         finally:
-            self.streams.discard(task)
+            del self.streams[task]
+            self.ended.pop(task, None)
             metrics.GRPC_STREAMS_ACTIVE.set(len(self.streams))
 
+    async def _let_in(self, context: Context) -> None:
+        """Counts the call, and says what is left. Raises: as `_admitted`, RateLimited."""
+        who = await self._admitted(context)
+        allowance = self.gateway.limits.spend(who, address(context))
+        if allowance is not None:
+            context.set_trailing_metadata(tuple((name.lower(), said) for name, said in headers(allowance).items()))
+        CALLER.set(who)
+
     async def _admitted(self, context: Context) -> Principal:
-        """Whose key it is; without one, whose certificate. Raises: Unauthenticated, Unavailable."""
+        """Whose key or token it is; without one, whose certificate.
+
+        Raises: Unauthenticated, Unavailable, Forbidden when a token gives no role, RateLimited.
+        """
         secret = presented(metadata(context))
         if secret is None and (names := certified(context)):
             return self._known(names)
-        return await admitted(self.gateway, secret)
+        return await admitted(self.gateway, secret, address(context))
 
     def _known(self, names: list[str]) -> Principal:
         for name in names:
@@ -151,6 +186,12 @@ async def _timed(method: str) -> AsyncIterator[None]:
     finally:
         metrics.GRPC_REQUESTS.labels(method, status.name).inc()
         metrics.GRPC_REQUEST_DURATION.labels(method).observe(perf_counter() - began)
+
+
+def _this_call() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 — every call is a task
+    return task
 
 
 def certified(context: Context) -> list[str]:

@@ -10,7 +10,6 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from app.api.errors import RETRY_AFTER_SECS
 from app.domain.decode import printable
 from app.domain.errors import Invalid, RateLimited, Refused, Unavailable
 
@@ -73,10 +72,8 @@ def _details(refusal: Refused) -> list[Message]:
     about = {printable(str(name)): printable(str(value))[:MESSAGE_MAX] for name, value in given.items()}
     details: list[Message] = [ErrorInfo(reason=refusal.code, domain=DOMAIN, metadata=about)]
     match refusal:
-        case Unavailable():
+        case Unavailable() | RateLimited():
             details.append(RetryInfo(retry_delay=Duration(seconds=refusal.retry_after)))
-        case RateLimited():
-            details.append(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_SECS)))
         case Invalid() if isinstance(refusal.details, list):
             details.append(_violations(refusal.details))
     return details

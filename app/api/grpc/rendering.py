@@ -9,7 +9,7 @@ import orjson
 from app.api.grpc.pb import alerts_pb2, incidents_pb2
 from app.api.grpc.pb.incident_manager.v1 import incident_service_pb2 as v1
 from app.api.grpc.wire import moment
-from app.domain.alert import Alert, AlertStatus
+from app.domain.alert import Alert
 from app.domain.representation import AlertDetail, AlertView, IncidentView, Resolution, TimelineEvent
 from app.domain.requests import Ingested
 from app.domain.timeline import EventType
@@ -138,12 +138,6 @@ def alert(view: AlertDetail) -> alerts_pb2.Alert:
         acknowledged_by=view.acknowledged_by or "", resolved_at=moment(view.resolved_at),
         resolved_by=view.resolved_by or "",
     )  # fmt: skip
-
-
-def just_received(view: AlertView) -> alerts_pb2.Alert:
-    """An alert of which nothing is known yet but what it says."""
-    status = "RESOLVED" if view.status == AlertStatus.RESOLVED else "FIRING"
-    return alerts_pb2.Alert(**_stated(view, view.starts_at or view.received_at), id=view.id, status=status)
 
 
 def submitted(said: Alert, answer: Ingested) -> alerts_pb2.Alert:

@@ -20,9 +20,9 @@ from app.api.grpc.pb.incident_manager.v1.incident_service_pb2_grpc import (
     add_IncidentServiceServicer_to_server as add_v1_to_server,
 )
 from app.api.grpc.pb.incidents_pb2_grpc import add_IncidentServiceServicer_to_server
-from app.api.ports import bound
 from app.child import CannotStart
 from app.config import Server
+from app.listeners import bound
 from app.runtime import Gateway
 
 GRACE_SECS = 5
@@ -53,12 +53,13 @@ async def serving(gateway: Gateway, ending: asyncio.Event) -> AsyncIterator[None
         await ending.wait()
         await asyncio.gather(server.stop(GRACE_SECS), door.close())
 
-    stopped = asyncio.create_task(end())
+    stopped, watching = asyncio.create_task(end()), asyncio.create_task(door.watch())
     try:
         yield
     finally:
         ending.set()
         await stopped
+        watching.cancel()
 
 
 def _server(gateway: Gateway, door: Door) -> grpc.aio.Server:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -46,6 +47,11 @@ def _check_moment(name: str, value: Timestamp) -> None:
 def metadata(context: Context) -> Mapping[str, str]:
     """What came with the call, in text."""
     return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def address(context: Context) -> str:
+    """Where a call comes from, without the port. Of gRPC it is `ipv4:127.0.0.1:50000` or `ipv6:%5B::1%5D:50000`."""
+    return unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def moment(at: datetime | None) -> Timestamp | None:

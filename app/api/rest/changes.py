@@ -7,10 +7,11 @@ from fastapi import APIRouter, Request, status
 from pydantic import Field, model_validator
 
 from app.api.auth import Caller
+from app.api.rest.query import asking, query
 from app.api.rest.wire import Served, accepts, read
 from app.domain.alert import ChangeEvent
 from app.domain.change import Change
-from app.domain.decode import Instant, decode
+from app.domain.decode import Instant
 from app.domain.people import WebAddress
 from app.domain.record import Record
 from app.domain.vocabulary import Environment
@@ -60,8 +61,8 @@ async def report(request: Request, who: Caller, gateway: Served) -> Change:
     return await gateway.changes.record(who, ChangeEvent.model_validate(sent.model_dump()))
 
 
-@router.get("")
+@router.get("", openapi_extra=asking(Asked))
 async def changes(request: Request, who: Caller, gateway: Served) -> list[Change]:
     """The newest first: `service`, `since` (the last day), `limit`."""
-    asked = decode(Asked, dict(request.query_params))
+    asked = query(request, Asked)
     return await gateway.changes.list(who, asked.since or datetime.now(UTC) - USUAL, asked.service, asked.limit)

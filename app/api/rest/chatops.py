@@ -8,15 +8,16 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from slack_sdk.signature import SignatureVerifier
 
+from app.api.auth import visitor
 from app.api.limits import read_body
 from app.api.rest.wire import Served, served
 from app.domain.errors import Invalid, NotFound, Unauthenticated
 from app.service.chatops import Press
 
-router = APIRouter(prefix="/chatops/slack", tags=["chatops"])
+router = APIRouter(prefix="/chatops/slack", tags=["chatops"], dependencies=[Depends(visitor)])
 
 
 @router.post("/interactions", openapi_extra={"security": []})

@@ -2,8 +2,9 @@
 
 from html import escape
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 
+from app.api.auth import visitor
 from app.api.rest.wire import Served
 from app.domain.access import Principal
 from app.domain.errors import Conflict, Forbidden, InvalidTransition, NotFound, Refused, Unavailable
@@ -30,7 +31,7 @@ button {{ font: inherit; padding: .6em 1.4em; border: 0; border-radius: .4em; ba
 """
 BUTTON = """<form method="post"><button>Acknowledge as {who}</button></form>"""
 
-router = APIRouter(prefix="/click", include_in_schema=False)
+router = APIRouter(prefix="/click", include_in_schema=False, dependencies=[Depends(visitor)])
 
 
 @router.get("/{token}")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, status
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.api.auth import Caller
-from app.api.rest.wire import Served, accepts, idempotency_key, read
+from app.api.rest.wire import IDEMPOTENT, Served, accepts, idempotency_key, read
 from app.domain.decode import Instant, decode
 from app.domain.incident import CommandKind
 from app.domain.representation import IncidentView, TimelineEvent
@@ -109,13 +109,18 @@ SHAPES: dict[CommandKind, type[Said]] = {
 }
 
 
+def _needed(shape: type[Said]) -> bool:
+    """Whether an empty body says too little."""
+    return any(field.is_required() for field in shape.model_fields.values()) or shape is Snooze
+
+
 def _route(kind: CommandKind, shape: type[Said]) -> None:
     async def ask(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
         said = await read(request, shape)
         return await gateway.incidents.ask(who, incident_id, said.ask(kind, idempotency_key(request)))
 
     router.add_api_route(
-        f"/{kind}", ask, methods=["POST"], name=kind, openapi_extra=accepts(shape, required=shape is not Said)
+        f"/{kind}", ask, methods=["POST"], name=kind, openapi_extra=accepts(shape, required=_needed(shape)) | IDEMPOTENT
     )
 
 
@@ -123,7 +128,7 @@ for _kind, _shape in SHAPES.items():
     _route(_kind, _shape)
 
 
-@router.post("/escalate", openapi_extra=accepts(Escalate, required=False))
+@router.post("/escalate", openapi_extra=accepts(Escalate, required=False) | IDEMPOTENT)
 async def escalate(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     """Page the next level now."""
     said = await read(request, Escalate)
@@ -132,7 +137,7 @@ async def escalate(request: Request, incident_id: str, who: Caller, gateway: Ser
     return await gateway.incidents.ask(who, incident_id, asked.ask(CommandKind.ESCALATE, key, to_level=said.level))
 
 
-@router.post("/assign", openapi_extra=accepts(Assign))
+@router.post("/assign", openapi_extra=accepts(Assign) | IDEMPOTENT)
 async def assign(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     said = await read(request, Assign)
     given = {name: getattr(said, name) for name in ("assignee", "team") if name in said.model_fields_set}
@@ -141,7 +146,7 @@ async def assign(request: Request, incident_id: str, who: Caller, gateway: Serve
     )
 
 
-@router.post("/comments", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(Comment))
+@router.post("/comments", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(Comment) | IDEMPOTENT)
 async def comment(request: Request, incident_id: str, who: Caller, gateway: Served) -> TimelineEvent:
     """The comment, as it stands on the timeline."""
     said = await read(request, Comment)

@@ -1,10 +1,9 @@
 """Groups of incidents that belong together: read, and changed by hand."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, status
+from fastapi import APIRouter, Request, status
 
 from app.api.auth import Caller
+from app.api.rest.query import asking, query
 from app.api.rest.wire import Served, accepts, read
 from app.domain.grouping import CorrelationStats, GroupPage, GroupQuery
 from app.service.correlations import (
@@ -29,10 +28,10 @@ async def correlation(incident_id: str, who: Caller, gateway: Served) -> Correla
     return await gateway.correlations.of(who, incident_id)
 
 
-@router.get("/correlations/groups")
-async def groups(query: Annotated[GroupQuery, Query()], who: Caller, gateway: Served) -> GroupPage:
+@router.get("/correlations/groups", openapi_extra=asking(GroupQuery))
+async def groups(request: Request, who: Caller, gateway: Served) -> GroupPage:
     """Groups, the newest first."""
-    return await gateway.correlations.list(who, query)
+    return await gateway.correlations.list(who, query(request, GroupQuery))
 
 
 @router.get("/correlations/stats")

@@ -1,9 +1,11 @@
 """Configuration: one CRUD for every kind of document, its schemas from the domain."""
 
+from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response, status
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from app.api.auth import Caller
 from app.api.rest.wire import Served, accepts, read_json, reply
@@ -12,6 +14,24 @@ from app.domain.people import Slug
 from app.domain.requests import Document
 from app.service.documents import Documents
 
+IF_MATCH: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-Match",
+            "in": "header",
+            "required": False,
+            "description": 'The ETag of the version to follow, like "3".',
+            "schema": {"type": "string", "pattern": '^(W/)?"?[0-9]{1,9}"?$'},
+        }
+    ]
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "Only if there is none yet.",
+    "schema": {"type": "string", "const": "*"},
+}
 ABSENT = 0  # the version of a document that must not exist yet
 Id = Annotated[Slug, Path()]
 READ_ONLY = ("version", "updated_at", "updated_by")
@@ -21,12 +41,19 @@ def router_of(kind: str, path: str) -> APIRouter:
     """GET, POST, PUT, DELETE and versions of one kind of document under `path`."""
     router = APIRouter(prefix=path, tags=[kind])
     shape: type[BaseModel] = Documents.KINDS[kind]
+    version = version_of(shape)
 
-    @router.get("", name=f"list {kind}")
+    @router.get("", name=f"list {kind}", responses={200: {"model": list[version]}})  # type: ignore[valid-type]
     async def every(who: Caller, gateway: Served) -> list[dict[str, Any]]:
         return [shown(document) for document in await gateway.documents.list(who, kind)]
 
-    @router.post("", name=f"create {kind}", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(shape))
+    @router.post(
+        "",
+        name=f"create {kind}",
+        status_code=status.HTTP_201_CREATED,
+        openapi_extra=accepts(shape),
+        responses=gives(version, 201),
+    )
     async def create(request: Request, who: Caller, gateway: Served) -> Response:
         """409 when the id is taken."""
         body = writable(await read_json(request))
@@ -35,12 +62,17 @@ def router_of(kind: str, path: str) -> APIRouter:
         created = await gateway.documents.put(who, kind, id_, body, expected_version=ABSENT)
         return tagged(created, status.HTTP_201_CREATED)
 
-    @router.get("/{id}", name=f"get {kind}")
+    @router.get("/{id}", name=f"get {kind}", responses=gives(version))
     async def one(id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A002
         """ETag is the version, for If-Match."""
         return tagged(await gateway.documents.get(who, kind, id))
 
-    @router.put("/{id}", name=f"put {kind}", openapi_extra=accepts(shape))
+    @router.put(
+        "/{id}",
+        name=f"put {kind}",
+        openapi_extra=accepts(shape) | {"parameters": [*IF_MATCH["parameters"], IF_NONE_MATCH]},
+        responses=gives(version),
+    )
     async def put(request: Request, id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A002
         """Create or replace. With If-Match only the version it names is replaced; otherwise 409."""
         body = writable(await read_json(request))
@@ -53,11 +85,28 @@ def router_of(kind: str, path: str) -> APIRouter:
         """409 while something refers to it."""
         await gateway.documents.delete(who, kind, id)
 
-    @router.get("/{id}/versions", name=f"versions of {kind}")
+    @router.get("/{id}/versions", name=f"versions of {kind}", responses={200: {"model": list[version]}})  # type: ignore[valid-type]
     async def versions(id: Id, who: Caller, gateway: Served) -> list[dict[str, Any]]:  # noqa: A002
         return [shown(document) for document in await gateway.documents.versions(who, kind, id)]
 
     return router
+
+
+@cache
+def version_of(shape: type[BaseModel]) -> type[BaseModel]:
+    """One version of a document, as it is shown."""
+    return create_model(
+        f"{shape.__name__}Version",
+        __base__=shape,
+        version=(int, ...),
+        updated_at=(datetime, ...),
+        updated_by=(str, ...),
+    )
+
+
+def gives(shape: type[BaseModel], code: int = status.HTTP_200_OK) -> dict[int | str, dict[str, Any]]:
+    """An operation's `responses` for a `tagged` answer."""
+    return {code: {"model": shape, "headers": {"ETag": {"description": "The version.", "schema": {"type": "string"}}}}}
 
 
 def shown(document: Document) -> dict[str, Any]:

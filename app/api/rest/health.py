@@ -2,18 +2,38 @@
 
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response, status
 
 from app.api.rest.wire import Served, reply
+from app.domain.record import Record
 from app.runtime import Gateway
+from app.service.health import VERSION
 from app.telemetry.metrics import exposition
 
 STARTED = time.monotonic()
-VERSION = version("llm-incident-manager")
 
 router = APIRouter(tags=["health"])
+
+
+class Condition(Record):
+    """`status` is healthy, degraded (alerts are still accepted) or unhealthy; `failing` says why."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    timestamp: datetime
+    version: str
+    uptime: float
+    uptime_seconds: int
+    components: dict[str, Literal["up", "down"]]
+    failing: dict[str, str]
+
+
+EITHER: dict[int | str, dict[str, Any]] = {
+    200: {"model": Condition, "description": "It can do its work."},
+    503: {"model": Condition, "description": "It can't; `failing` says why."},
+}
+TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 async def condition(gateway: Gateway) -> dict[str, object]:
@@ -35,25 +55,26 @@ async def condition(gateway: Gateway) -> dict[str, object]:
 
 @router.get("/health/live")
 async def live() -> dict[str, str]:
+    """The process runs."""
     return {"status": "alive"}
 
 
-@router.get("/health/ready")
-@router.get("/ready")
+@router.get("/health/ready", responses=EITHER)
+@router.get("/ready", responses=EITHER)
 async def ready(gateway: Served) -> Response:
     """503 while any part is away, naming it."""
     found = await condition(gateway)
     return reply(found, status.HTTP_503_SERVICE_UNAVAILABLE if found["failing"] else status.HTTP_200_OK)
 
 
-@router.get("/health")
+@router.get("/health", responses=EITHER)
 async def health(gateway: Served) -> Response:
     """The whole picture. 503 when no alert can be accepted."""
     found = await condition(gateway)
     return reply(found, status.HTTP_503_SERVICE_UNAVAILABLE if found["status"] == "unhealthy" else status.HTTP_200_OK)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=TEXT)
 async def metrics() -> Response:
     """Prometheus' text format."""
     body, media_type = exposition()

@@ -1,32 +1,24 @@
 """Incidents: the list and its filters, one of them, what belongs to it, and changes in place."""
 
 from math import ceil
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from starlette.datastructures import QueryParams
+from fastapi import APIRouter, Request
+from pydantic import Field
 
 from app.api.auth import Caller
-from app.api.rest.wire import Served, accepts, idempotency_key, inlined, read
+from app.api.rest.query import asking, query
+from app.api.rest.wire import IDEMPOTENT, Served, accepts, idempotency_key, read
 from app.domain.access import Principal
-from app.domain.decode import decode
 from app.domain.editing import Change
-from app.domain.errors import Invalid
 from app.domain.record import Record
 from app.domain.representation import AlertView, EscalationView, IncidentView, NotificationView, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
 from app.runtime import Gateway
 
-LISTS = {"severity", "status", "category", "environment", "source"}
 OTHER_NAMES = {
     "severities": "severity", "states": "status", "state": "status", "sources": "source",
     "tag": "tags", "sort_by": "sort", "limit": "page_size",
 }  # fmt: skip
-FILTERS = {"parameters": [
-    {"name": name, "in": "query", "required": False, "schema": schema}
-    for name, schema in inlined(IncidentQuery.model_json_schema())["properties"].items()
-]}  # fmt: skip
-
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 
 
@@ -63,6 +55,11 @@ class IncidentList(Record):
         )  # fmt: skip
 
 
+class PageOf(Record):
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    page_size: int = Field(default=50, ge=1, le=100)
+
+
 class AlertList(Record):
     alerts: list[AlertView]
     total: int
@@ -70,40 +67,16 @@ class AlertList(Record):
     page_size: int
 
 
-def query_of(params: QueryParams) -> IncidentQuery:
-    """The filters of a list request: repeated or comma-separated, with or without `[]`. Raises: Invalid."""
-    asked: dict[str, Any] = {}
-    for written, value in params.multi_items():
-        name = OTHER_NAMES.get(written.removesuffix("[]"), written.removesuffix("[]"))
-        if name not in IncidentQuery.model_fields:
-            raise Invalid.field(written, f"is not a filter; there are {', '.join(IncidentQuery.model_fields)}")
-        if "\0" in value:
-            raise Invalid.field(written, "must not contain the character NUL")
-        if name in LISTS:
-            asked.setdefault(name, []).extend(filter(None, value.split(",")))
-        elif name == "tags":
-            asked.setdefault(name, {}).update(_tag(pair) for pair in value.split(","))
-        elif name in asked:
-            raise Invalid.field(written, "is given twice")
-        elif name in ("start_date", "end_date"):
-            asked[name] = value.replace(" ", "+")  # an unescaped + of a time zone arrives as a blank
-        else:
-            asked[name] = "1" if (name, value) == ("page", "0") else value
-    return decode(IncidentQuery, asked)
+def query_of(request: Request) -> IncidentQuery:
+    """The filters of a list request. Raises: Invalid."""
+    return query(request, IncidentQuery, OTHER_NAMES)
 
 
-def _tag(pair: str) -> tuple[str, str]:
-    name, sign, value = pair.partition(":")
-    if not sign:
-        raise Invalid.field("tags", "must look like team:payments")
-    return name, value
-
-
-@router.get("", openapi_extra=FILTERS)
+@router.get("", openapi_extra=asking(IncidentQuery))
 async def list_incidents(request: Request, who: Caller, gateway: Served) -> IncidentList:
     """Lists are alternatives, different filters must all hold. `cursor` goes before `page`."""
-    query = query_of(request.query_params)
-    return IncidentList.of(await gateway.incidents.list(who, query), query)
+    asked = query_of(request)
+    return IncidentList.of(await gateway.incidents.list(who, asked), asked)
 
 
 @router.get("/{incident_id}")
@@ -111,12 +84,12 @@ async def get_incident(incident_id: str, who: Caller, gateway: Served) -> Incide
     return await gateway.incidents.get(who, incident_id)
 
 
-@router.patch("/{incident_id}", openapi_extra=accepts(Change))
+@router.patch("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
 async def change_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     return await _changed(request, incident_id, who, gateway)
 
 
-@router.put("/{incident_id}", openapi_extra=accepts(Change))
+@router.put("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
 async def put_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     """The same as PATCH, for older clients."""
     return await _changed(request, incident_id, who, gateway)
@@ -150,15 +123,9 @@ async def notifications(incident_id: str, who: Caller, gateway: Served) -> list[
     return await gateway.incidents.notifications(who, incident_id)
 
 
-@router.get("/{incident_id}/alerts")
-async def alerts(
-    incident_id: str,
-    who: Caller,
-    gateway: Served,
-    page: Annotated[int, Query(ge=0, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=100)] = 50,
-) -> AlertList:
+@router.get("/{incident_id}/alerts", openapi_extra=asking(PageOf))
+async def alerts(request: Request, incident_id: str, who: Caller, gateway: Served) -> AlertList:
     """The incident's alerts, newest first."""
-    page = max(page, 1)
-    found, total = await gateway.alerts.of_incident(who, incident_id, page, page_size)
-    return AlertList(alerts=found, total=total, page=page, page_size=page_size)
+    asked = query(request, PageOf, OTHER_NAMES)
+    found, total = await gateway.alerts.of_incident(who, incident_id, asked.page, asked.page_size)
+    return AlertList(alerts=found, total=total, page=asked.page, page_size=asked.page_size)

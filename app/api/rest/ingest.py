@@ -1,10 +1,9 @@
 """Where alerts come in. Plain Starlette routes: FastAPI's own machinery would cost 0.1 ms of every request."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel
@@ -13,14 +12,30 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
-from app.api.auth import admitted, caller, token
-from app.api.rest.wire import inlined, read_json, reply, served
+from app.api.auth import caller, shown, token
+from app.api.rest.doors import (
+    Batch,
+    ChangeEnqueued,
+    Door,
+    Endpoint,
+    Enqueued,
+    Envelope,
+    EventTaken,
+    ExecutionTaken,
+    InvalidEvent,
+    Opened,
+    SourceTaken,
+    Told,
+    documented,
+)
+from app.api.rest.wire import inlined, read_json, reply, served, taken
 from app.domain.access import Principal
 from app.domain.dedup import Outcome
 from app.domain.errors import Forbidden, Invalid, NotFound
 from app.domain.representation import IncidentView
 from app.domain.requests import Ingested
-from app.sources import SOURCES, alertmanager, native, pagerduty
+from app.runtime import public
+from app.sources import SOURCES, alertmanager, events, native, pagerduty
 
 
 def told(answer: Ingested) -> dict[str, object]:
@@ -96,6 +111,47 @@ async def post_incident(request: Request) -> Response:
     return reply({**shown, **envelope, "incident": shown})
 
 
+async def post_event(request: Request) -> Response:
+    """One event, kept whole; durable when this is answered.
+
+    The envelope of an execution (`execution_id` and `payload`, no `title`) is an event, too.
+    """
+    return await _take_event(request, None)
+
+
+async def post_sentinel_event(request: Request) -> Response:
+    """An event of LLM Sentinel, whatever source it names."""
+    return await _take_event(request, events.SENTINEL)
+
+
+async def post_shield_event(request: Request) -> Response:
+    """An event of LLM Shield, whatever source it names."""
+    return await _take_event(request, events.SHIELD)
+
+
+async def _take_event(request: Request, source: str | None) -> Response:
+    who = await caller(request)
+    alert = events.event(await read_json(request), headers=request.headers, source=source)
+    gateway = served(request)
+    [answer] = await gateway.alerts.ingest(who, [alert])
+    duplicate, base = answer.outcome.duplicate, f"{public(gateway.settings)}/api/v1"
+    execution = alert.event.execution_id if alert.event is not None else None
+    said = {
+        "status": "duplicate" if duplicate else "accepted",
+        "event_id": alert.external_id or answer.alert_id,
+        "alert_id": answer.alert_id,
+        "incident_id": answer.incident_id,
+        "duplicate_of": answer.incident_id if duplicate else None,
+        "outcome": answer.outcome,
+        "message": answer.outcome.sentence,
+        "links": {
+            "incident": f"{base}/incidents/{answer.incident_id}",
+            "api": f"{base}/events/{answer.alert_id}",
+        },
+    }  # fmt: skip
+    return reply(said | ({"execution_id": execution} if execution else {}), HTTPStatus.ACCEPTED)
+
+
 async def post_source(request: Request) -> Response:
     """What a monitoring system sends by itself."""
     who = await caller(request)
@@ -134,62 +190,61 @@ async def enqueue_change(request: Request) -> Response:
 async def _routed(request: Request) -> tuple[Principal, object]:
     """Who sends a PagerDuty event, and the event. Without a header, the routing key is an API key."""
     secret = token(request)
-    gateway = served(request)
     if secret is not None:
-        return await admitted(gateway, secret), await read_json(request)
+        return await shown(request, secret), await read_json(request)
     body = await read_json(request)
-    return await admitted(gateway, pagerduty.routing_key(body)), body
+    return await shown(request, pagerduty.routing_key(body)), body
 
 
-class Door(NamedTuple):
-    """Where alerts come in, and how that is documented."""
-
-    path: str
-    endpoint: Callable[[Request], Awaitable[Response]]
-    schema: dict[str, Any]
-    status: int = HTTPStatus.OK
+def either(*shapes: type[BaseModel]) -> dict[str, Any]:
+    return {"anyOf": [taken(shape) for shape in shapes]}
 
 
-def schema_of(shape: type[BaseModel]) -> dict[str, Any]:
-    return inlined(shape.model_json_schema())
-
-
-ALERTS = {"type": "array", "items": schema_of(native.AlertBody), "minItems": 1, "maxItems": native.BATCH_MAX}
+BATCH = {
+    "type": "object",
+    "properties": {
+        "alerts": {
+            "type": "array",
+            "items": {"type": "object", "description": "An alert as at /alerts; one that is none is answered so."},
+            "minItems": 1,
+            "maxItems": native.BATCH_MAX,
+        }
+    },
+    "required": ["alerts"],
+    "additionalProperties": False,
+}
+EVENT = {HTTPStatus.ACCEPTED: (EventTaken, ExecutionTaken)}
 OURS = (
-    Door("/alerts", post_alert, schema_of(native.AlertBody)),
-    Door("/alerts/batch", post_batch, {"type": "object", "properties": {"alerts": ALERTS}, "required": ["alerts"]}),
+    Door("/alerts", post_alert, taken(native.AlertBody), {HTTPStatus.OK: Told}),
+    Door("/alerts/batch", post_batch, BATCH, {HTTPStatus.OK: Batch}),
     Door(
         "/incidents",
         post_incident,
-        {"anyOf": [schema_of(native.IncidentBody), schema_of(native.EventBody)]},
-        HTTPStatus.CREATED,
+        either(native.IncidentBody, native.EventBody),
+        {HTTPStatus.CREATED: (Opened, Envelope), HTTPStatus.OK: Envelope},
     ),
-    Door("/ingest/{source}", post_source, schema_of(alertmanager.Webhook)),
+    Door("/events", post_event, either(events.EventBody, events.Envelope), EVENT),
+    Door("/events/sentinel", post_sentinel_event, either(events.SentEventBody, events.SentEnvelope), EVENT),
+    Door("/events/shield", post_shield_event, either(events.SentEventBody, events.SentEnvelope), EVENT),
+    Door(
+        "/ingest/{source}", post_source, inlined(alertmanager.Webhook.model_json_schema()), {HTTPStatus.OK: SourceTaken}
+    ),
 )
 VENDORS = (
-    Door("/api/v2/alerts", push_alerts, schema_of(alertmanager.Pushed)),
-    Door("/v2/enqueue", enqueue, schema_of(pagerduty.Trigger), HTTPStatus.ACCEPTED),
-    Door("/v2/change/enqueue", enqueue_change, schema_of(pagerduty.Change), HTTPStatus.ACCEPTED),
+    Door("/api/v2/alerts", push_alerts, inlined(alertmanager.Pushed.model_json_schema()), {HTTPStatus.OK: None}),
+    Door(
+        "/v2/enqueue",
+        enqueue,
+        inlined(pagerduty.Trigger.model_json_schema()),
+        {HTTPStatus.ACCEPTED: Enqueued, HTTPStatus.BAD_REQUEST: InvalidEvent},
+    ),
+    Door(
+        "/v2/change/enqueue",
+        enqueue_change,
+        inlined(pagerduty.Change.model_json_schema()),
+        {HTTPStatus.ACCEPTED: ChangeEnqueued, HTTPStatus.BAD_REQUEST: InvalidEvent},
+    ),
 )
-
-
-def documented(door: Door) -> dict[str, Any]:
-    """The OpenAPI path item."""
-    operation: dict[str, Any] = {
-        "tags": ["ingest"],
-        "summary": door.endpoint.__name__.replace("_", " "),
-        "description": door.endpoint.__doc__,
-        "operationId": door.endpoint.__name__,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": door.schema}}},
-        "responses": {str(int(door.status)): {"description": "Durable."}},
-    }
-    if "{source}" in door.path:
-        source = {"name": "source", "in": "path", "required": True, "schema": {"enum": list(SOURCES)}}
-        operation["parameters"] = [source]
-    return {"post": operation}
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Plain(Route):
@@ -219,4 +274,6 @@ ROUTES: list[BaseRoute] = [
         *((door, door.path) for door in VENDORS),
     ]
 ]
-PATHS = {f"/api/v1{door.path}": documented(door) for door in OURS} | {door.path: documented(door) for door in VENDORS}
+PATHS = {f"/api/v1{door.path}": documented(door, idempotent=True) for door in OURS} | {
+    door.path: documented(door) for door in VENDORS
+}

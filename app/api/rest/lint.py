@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 
 from app.api.auth import Caller
-from app.api.rest.oncall import asking, query
+from app.api.rest.query import asking, query
 from app.api.rest.wire import Served
 from app.domain.record import Record
 from app.service.lint import Linted

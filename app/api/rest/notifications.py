@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, status
 
 from app.api.auth import Caller
-from app.api.rest.wire import Served, accepts, idempotency_key, read
+from app.api.rest.wire import IDEMPOTENT, Served, accepts, idempotency_key, read
 from app.domain.record import Record
 from app.domain.representation import NotificationView
 from app.domain.requests import Text
@@ -32,7 +32,7 @@ async def receipt(request: Request, notification_id: str, who: Caller, gateway: 
     return await gateway.notifications.receipt(who, notification_id, said.status, said.reason)
 
 
-@router.post("/redeliver", status_code=status.HTTP_202_ACCEPTED)
+@router.post("/redeliver", status_code=status.HTTP_202_ACCEPTED, openapi_extra=IDEMPOTENT)
 async def redeliver(request: Request, notification_id: str, who: Caller, gateway: Served) -> NotificationView:
     """The message once more, as a new notification. With an Idempotency-Key asking twice is asking once."""
     return await gateway.notifications.redeliver(who, notification_id, idempotency_key(request))

@@ -1,23 +1,21 @@
 """On-call: who is on duty, previews, overrides, calendars."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response, status
 from pydantic import AliasChoices, Field
 
 from app.api.auth import Caller
 from app.api.limits import read_body
-from app.api.rest.documents import Id, expected
-from app.api.rest.wire import Served, accepts, inlined, read_json, reply, served
-from app.domain.decode import decode
+from app.api.rest.documents import IF_MATCH, Id, expected, gives
+from app.api.rest.query import asking, query
+from app.api.rest.wire import Served, accepts, read_json, reply, served
 from app.domain.errors import Invalid
 from app.domain.oncall import Moment, Override
 from app.domain.people import Slug
 from app.domain.record import Record
 from app.service.oncall import Imported, Now, Preview
-
-R = TypeVar("R", bound=Record)
 
 LONGEST = timedelta(days=400)
 ICALENDAR = {"text/calendar": {"schema": {"type": "string"}}}
@@ -44,18 +42,6 @@ class Reach(Record):
     days: int = Field(365, ge=1, le=400)
 
 
-def query(request: Request, shape: type[R]) -> R:
-    """The query string as one of `shape`. Raises: Invalid."""
-    # An unescaped + of a time zone arrives as a blank.
-    return decode(shape, {name: value.replace(" ", "+") for name, value in request.query_params.items()})
-
-
-def asking(shape: type[Record]) -> dict[str, Any]:
-    """An operation's `openapi_extra` for a query string that `query` takes."""
-    fields = inlined(shape.model_json_schema())["properties"]
-    return {"parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]}
-
-
 @router.get("/oncall/now", openapi_extra=asking(At))
 async def now(request: Request, who: Caller, gateway: Served) -> list[Now]:
     """Every schedule: who is on duty now or at `at`, since and until when, and who follows."""
@@ -73,7 +59,12 @@ async def preview(request: Request, id: Id, who: Caller, gateway: Served) -> Pre
     return await gateway.oncall.preview(who, id, start, end)
 
 
-@router.post("/schedules/{id}/overrides", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(Override))
+@router.post(
+    "/schedules/{id}/overrides",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=accepts(Override) | IF_MATCH,
+    responses=gives(Override, 201),
+)
 async def add_override(request: Request, id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A002
     """ETag is the schedule's new version. With If-Match only the version it names is changed; otherwise 409."""
     added, schedule = await gateway.oncall.add_override(who, id, await read_json(request), expected(request))
@@ -82,7 +73,9 @@ async def add_override(request: Request, id: Id, who: Caller, gateway: Served) -
     return answer
 
 
-@router.delete("/schedules/{id}/overrides/{override_id}", status_code=status.HTTP_204_NO_CONTENT)
+@router.delete(
+    "/schedules/{id}/overrides/{override_id}", status_code=status.HTTP_204_NO_CONTENT, openapi_extra=IF_MATCH
+)
 async def drop_override(
     request: Request,
     id: Id,  # noqa: A002
@@ -107,7 +100,10 @@ async def calendar(request: Request, id: Id, who: Caller, gateway: Served) -> Re
 
 @router.post(
     "/schedules/{id}/import",
-    openapi_extra=asking(Reach) | {"requestBody": {"required": True, "content": ICALENDAR}},
+    openapi_extra={
+        "parameters": asking(Reach)["parameters"] + IF_MATCH["parameters"],
+        "requestBody": {"required": True, "content": ICALENDAR},
+    },
 )  # fmt: skip
 async def take(request: Request, id: Id, who: Caller, gateway: Served) -> Imported:  # noqa: A002
     """Takes an iCalendar body's events of the next `days` days as shifts, in place of the calendar's earlier import.

@@ -4,7 +4,7 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 
 from app.api.limits import parse_json, read_body
 from app.domain.decode import decode
@@ -48,8 +48,43 @@ def idempotency_key(request: Request) -> str | None:
 
 def accepts(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """An operation's `openapi_extra` for a body that `read` takes."""
-    content = {"application/json": {"schema": inlined(shape.model_json_schema())}}
-    return {"requestBody": {"required": required, "content": content}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": taken(shape)}}}}
+
+
+IDEMPOTENT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "Asking again with the same key is asking once.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }
+    ]
+}
+
+
+def taken(shape: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a body that `decode` takes: nothing but its fields, each by its first name."""
+    schema: dict[str, Any] = closed(inlined(shape.model_json_schema()))
+    for field in shape.model_fields.values():
+        if isinstance(names := field.validation_alias, AliasChoices) and len(names.choices) > 1:
+            first, *others = (str(choice) for choice in names.choices)
+            prop = schema["properties"][first]
+            prop["description"] = " ".join([prop.get("description", ""), f"Also: {', '.join(others)}."]).strip()
+    return schema
+
+
+def closed(schema: Any) -> Any:
+    """A JSON schema of which every object has the properties it names, and no others."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {name: closed(part) for name, part in schema.items()}
+    if isinstance(whole.get("properties"), dict) and whole.get("type") == "object":
+        whole.setdefault("additionalProperties", False)
+    return whole
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:

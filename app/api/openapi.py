@@ -1,0 +1,148 @@
+"""The description of the API, made true: what FastAPI can't know of our answers is added, what isn't so taken out."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from app.domain.record import Record
+
+Schema = dict[str, Any]
+
+METHODS = frozenset({"get", "put", "post", "delete", "patch"})
+OPEN = ("/health", "/ready", "/metrics", "/api/v1/health", "/api/v1/ready", "/api/v1/metrics")
+"""Where nobody has to say who asks."""
+
+
+class Fault(Record):
+    """`details` lists `{field, message}` for every part of the request that is wrong; else what the code needs."""
+
+    code: str
+    message: str
+    status: int
+    details: list[Any] | dict[str, Any] | None = None
+
+
+class Error(Record):
+    """Every refusal. `error.code` is stable, the message is for people and names a way out."""
+
+    error: Fault
+    message: str
+    timestamp: str
+
+
+REFUSALS: dict[HTTPStatus, tuple[str, str, object]] = {
+    HTTPStatus.BAD_REQUEST: (
+        "VALIDATION_ERROR", "severity: must be 'P0', 'P1', 'P2', 'P3' or 'P4'",
+        [{"field": "severity", "message": "must be 'P0', 'P1', 'P2', 'P3' or 'P4'"}],
+    ),
+    HTTPStatus.UNAUTHORIZED: ("AUTHENTICATION_ERROR", "This API key is not known.", None),
+    HTTPStatus.FORBIDDEN: (
+        "AUTHORIZATION_ERROR", "The role viewer may not respond to incidents; these may: responder, admin.", None,
+    ),
+    HTTPStatus.NOT_FOUND: (
+        "NOT_FOUND", "There is no incident 'nowhere'.", {"kind": "incident", "id": "nowhere"},
+    ),
+    HTTPStatus.CONFLICT: (
+        "INVALID_STATE_TRANSITION",
+        "An incident that is RESOLVED cannot become ACKNOWLEDGED; from RESOLVED it can go to CLOSED, NEW.",
+        {"from": "RESOLVED", "to": "ACKNOWLEDGED", "allowed": ["CLOSED", "NEW"]},
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "PAYLOAD_TOO_LARGE", "The body is larger than the 1,048,576 bytes allowed here.", {"max_bytes": 1_048_576},
+    ),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        "RATE_LIMIT_EXCEEDED", "A key or token of the role viewer may send 30,000 requests a minute; wait 12 s.",
+        {"limit": 30_000, "retry_after": 12},
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "SERVICE_UNAVAILABLE", "PostgreSQL does not answer; nothing was stored. Try again in a moment.",
+        {"component": "database"},
+    ),
+}  # fmt: skip
+LEFT = {
+    "X-RateLimit-Limit": {"description": "Requests in a minute of the clock.", "schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"description": "How many of them are left.", "schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {"description": "Seconds until all are there again.", "schema": {"type": "integer"}},
+}
+WAITS = {"Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
+WHY = {
+    HTTPStatus.BAD_REQUEST: "The request breaks a rule; every broken field is named with what is allowed.",
+    HTTPStatus.UNAUTHORIZED: "The key or token is missing, not known, or no longer valid.",
+    HTTPStatus.FORBIDDEN: "The key's role may not do this.",
+    HTTPStatus.NOT_FOUND: "There is no such thing.",
+    HTTPStatus.CONFLICT: "It contradicts what is there, or was asked of an incident that is past it.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large; it was not read.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A part that is needed is away; asking again later is right.",
+}
+
+
+def completed(schema: Schema) -> Schema:
+    """The description with everything that holds for all of its operations."""
+    components = schema.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    error = Error.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= error.pop("$defs") | {"Error": error}
+    components["responses"] = {status.name.title().replace("_", ""): _refusal(status) for status in REFUSALS}
+    components["securitySchemes"] = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`llm-im key create`"},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The same key, or a JWT of one of `auth.issuers`.",
+        },
+    }
+    schema["security"] = [{"key": []}, {"bearer": []}]
+    for path, operation in operations(schema):
+        _complete(path, operation)
+    return schema
+
+
+def operations(schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """Every operation with its path and, as `method`, in what way."""
+    for path, item in schema["paths"].items():
+        for method in METHODS & item.keys():
+            item[method].setdefault("x-method", method)
+            yield path, item[method]
+
+
+def _complete(path: str, operation: Schema) -> None:
+    method, responses = operation.pop("x-method"), operation["responses"]
+    responses.pop("422", None)
+    if path in OPEN:
+        operation["security"] = []
+        return
+    for status in _possible(path, method, "requestBody" in operation, operation.get("security") != []):
+        responses.setdefault(str(status.value), {"$ref": f"#/components/responses/{_name(status)}"})
+
+
+def _possible(path: str, method: str, body: bool, secured: bool) -> Iterator[HTTPStatus]:
+    yield HTTPStatus.BAD_REQUEST
+    yield HTTPStatus.UNAUTHORIZED
+    if secured:
+        yield HTTPStatus.FORBIDDEN
+    if "{" in path or not secured:
+        yield HTTPStatus.NOT_FOUND
+    if method != "get":
+        yield HTTPStatus.CONFLICT
+    if body:
+        yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    yield HTTPStatus.TOO_MANY_REQUESTS
+    yield HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _name(status: HTTPStatus) -> str:
+    return status.name.title().replace("_", "")
+
+
+def _refusal(status: HTTPStatus) -> Schema:
+    code, message, details = REFUSALS[status]
+    example = {
+        "error": {"code": code, "message": message, "status": status.value, "details": details},
+        "message": message, "timestamp": "2026-11-23T08:00:00Z",
+    }  # fmt: skip
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example}}
+    headers = {HTTPStatus.TOO_MANY_REQUESTS: WAITS | LEFT, HTTPStatus.SERVICE_UNAVAILABLE: WAITS}.get(status)
+    return {"description": WHY[status], "content": content} | ({"headers": headers} if headers else {})
