@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import grpc
 import httpx
+import jwt
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -45,6 +46,7 @@ from tests.contracts.test_metrics import value
 from tests.support import protos
 from tests.support.databases import another_database
 from tests.support.grpc import Client, House, client, house, refused
+from tests.support.issuer import AUDIENCE, claims
 
 S = grpc.StatusCode
 ASKED = pb.ListIncidentsRequest()
@@ -136,6 +138,54 @@ async def test_a_door_to_other_machines_stays_shut_until_there_is_a_key(database
         client(made.address) as c,
     ):
         assert (await refused(c.incidents.ListIncidents(ASKED))).status is S.UNAUTHENTICATED
+
+
+async def test_a_token_is_as_good_as_a_key(database_url: str) -> None:
+    secret, name = "s" * 32, "https://id.example.com"
+    issuer = {"issuer": name, "audience": AUDIENCE, "secret": secret}
+    good = jwt.encode(claims(name, roles=["viewer"]), secret, "HS256")
+    forged = jwt.encode(claims(name), "x" * 32, "HS256")
+    async with (
+        another_database(database_url) as url, house(url, {"auth": {"issuers": [issuer]}}) as made,
+        client(made.address) as caller,
+    ):  # fmt: skip
+        await caller.incidents.ListIncidents(ASKED, metadata=(("authorization", f"Bearer {good}"),))
+        for metadata in ((("authorization", f"Bearer {forged}"),), ()):
+            assert (await refused(caller.incidents.ListIncidents(ASKED, metadata=metadata))).status is S.UNAUTHENTICATED
+
+
+async def test_a_stream_ends_with_its_key(locked: House, visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "LOOKS_AGAIN_SECS", 0.05)
+    keys = locked.gateway.keys
+    streams = []
+    for name in ("leaves", "stays"):
+        metadata = (("x-api-key", await keys.create(name, Role.VIEWER)),)
+        streams.append(visitor.alerts.StreamAlerts(alerts.StreamAlertsRequest(), metadata=metadata))
+    await visitor.health.Check(HealthCheckRequest())
+    await keys.revoke("leaves")
+    assert (await refused(streams[0])).status is S.UNAUTHENTICATED
+    assert not streams[1].done()
+    streams[1].cancel()
+
+
+async def test_each_key_has_its_limit_and_hears_of_it(database_url: str) -> None:
+    limits = {"rate_limits": {"ingest_per_minute": 3, "viewer_per_minute": 2}}
+    async with (
+        another_database(database_url) as url, house(url, limits) as made, client(made.address) as caller,
+    ):  # fmt: skip
+        made.gateway.limits.now = lambda: 6010.5  # ten seconds into a minute
+        eyes = (("x-api-key", await made.gateway.keys.create("eyes", Role.VIEWER)),)
+        call = caller.incidents.ListIncidents(ASKED, metadata=eyes)
+        assert {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "1", "x-ratelimit-reset": "50"}.items() <= dict(
+            await call.trailing_metadata()
+        ).items()
+        await caller.incidents.ListIncidents(ASKED, metadata=eyes)
+        no = await refused(caller.incidents.ListIncidents(ASKED, metadata=eyes))
+        assert (no.status, no.code, no.retry_secs) == (S.RESOURCE_EXHAUSTED, "RATE_LIMIT_EXCEEDED", 50)
+        agent = (("x-api-key", await made.gateway.keys.create("agent", Role.INGEST)),)
+        many = [alerts.AlertMessage(name=f"down {n}", source="x") for n in range(4)]
+        acks = [ack.status async for ack in caller.ingestion.StreamAlerts(iter(many), metadata=agent)]
+        assert acks == [alerts.ACK_STATUS_ACCEPTED] * 2 + [alerts.ACK_STATUS_RATE_LIMITED] * 2
 
 
 # — what a refusal looks like —

@@ -1,7 +1,7 @@
 """A gateway with its gRPC server in this process, and clients of it."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +17,9 @@ from app.api.grpc.server import serving
 from app.config import Settings
 from app.runtime import Gateway, gateway
 from app.stack import free_port
+from tests.support.house import NOBODY_THERE
+
+NONE: Mapping[str, object] = {}
 
 
 class Client:
@@ -52,12 +55,12 @@ class House:
 
 
 @asynccontextmanager
-async def house(url: str, temporal: str = "127.0.0.1:1", **server: object) -> AsyncIterator[House]:
-    """A gateway that has PostgreSQL, and a Temporal that is away."""
+async def house(url: str, sections: Mapping[str, object] = NONE, **server: object) -> AsyncIterator[House]:
+    """A gateway that has PostgreSQL, and a Temporal that is away; `sections` of the settings beside `server`."""
     port, leave = free_port(), asyncio.Event()
     settings = Settings.model_validate({
-        "storage": {"connection_string": url}, "temporal": {"address": temporal},
-        "server": {"grpc_port": port} | server,
+        "storage": {"connection_string": url}, "temporal": {"address": NOBODY_THERE},
+        "server": {"grpc_port": port} | server, **sections,
     })  # fmt: skip
     async with gateway(settings) as made, serving(made, leave):
         yield House(made, f"127.0.0.1:{port}", leave)
