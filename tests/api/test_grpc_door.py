@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import shlex
 import shutil
 import socket
 import sys
@@ -51,6 +52,7 @@ from tests.support.issuer import AUDIENCE, claims
 S = grpc.StatusCode
 ASKED = pb.ListIncidentsRequest()
 BIN = Path(sys.executable).parent
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "grpc.md"
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +376,17 @@ async def test_buf_curl_needs_no_schema(home: House) -> None:
         *buf, "-d", '{"title": "slow", "severity": "P1"}', f"{url}/incident_manager.v1.IncidentService/CreateIncident"
     )
     assert '"severity":"P1"' in re.sub(r"\s", "", made)
+
+
+async def test_the_documented_commands_work(service: Service, home: House) -> None:
+    text = DOCUMENTED.read_text("utf-8").replace("\\\n", " ")
+    commands = [line for line in text.splitlines() if line.startswith("buf curl") and "Ctrl-C" not in line]
+    assert len(commands) == 7
+    incident = await service.incident(severity="P1")
+    for line in commands:
+        here = line.replace("localhost:50051", service.grpc).replace("ID", incident)
+        said = await told(str(BIN / "buf"), *shlex.split(here)[1:])
+        assert "error" not in said.lower() or "ACK_STATUS_ERROR" in said
 
 
 @pytest.mark.skipif(shutil.which("grpcurl") is None, reason="grpcurl is not installed")
