@@ -156,18 +156,20 @@ async def test_a_token_is_as_good_as_a_key(database_url: str) -> None:
             assert (await refused(caller.incidents.ListIncidents(ASKED, metadata=metadata))).status is S.UNAUTHENTICATED
 
 
-async def test_a_stream_ends_with_its_key(locked: House, visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_ends_with_its_key(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "LOOKS_AGAIN_SECS", 0.05)
-    keys = locked.gateway.keys
-    streams = []
-    for name in ("leaves", "stays"):
-        metadata = (("x-api-key", await keys.create(name, Role.VIEWER)),)
-        streams.append(visitor.alerts.StreamAlerts(alerts.StreamAlertsRequest(), metadata=metadata))
-    await visitor.health.Check(HealthCheckRequest())
-    await keys.revoke("leaves")
-    assert (await refused(streams[0])).status is S.UNAUTHENTICATED
-    assert not streams[1].done()
-    streams[1].cancel()
+    async with (
+        another_database(database_url) as url, house(url) as made, client(made.address) as caller,
+    ):  # fmt: skip
+        keys, streams = made.gateway.keys, []
+        for name in ("leaves", "stays"):
+            metadata = (("x-api-key", await keys.create(name, Role.VIEWER)),)
+            streams.append(caller.alerts.StreamAlerts(alerts.StreamAlertsRequest(), metadata=metadata))
+        await caller.health.Check(HealthCheckRequest())
+        await keys.revoke("leaves")
+        assert (await refused(streams[0])).status is S.UNAUTHENTICATED
+        assert not streams[1].done()
+        streams[1].cancel()
 
 
 async def test_each_key_has_its_limit_and_hears_of_it(database_url: str) -> None:

@@ -12,11 +12,13 @@ import grpc
 import pytest
 import trustme
 
+from app.api.grpc import tls
 from app.api.grpc.pb import alerts_pb2, incidents_pb2
+from app.child import CannotStart
 from app.stack import free_port
 from tests.api.conftest import NOBODY_THERE, command, process
 from tests.support.databases import another_database
-from tests.support.grpc import client, refused
+from tests.support.grpc import client, house, refused
 
 S = grpc.StatusCode
 ASKED = incidents_pb2.ListIncidentsRequest()
@@ -114,13 +116,24 @@ async def test_a_certificate_is_as_good_as_a_key(environment: dict[str, str], tm
                 assert await caller.incidents.ListIncidents(ASKED, timeout=5, metadata=key).code() is S.UNAVAILABLE
 
 
-@pytest.mark.parametrize(("broken", "said"), [("cert", "holds no certificate in PEM"), ("key", "gRPC cannot listen")])
+@pytest.mark.parametrize(("broken", "said"), [
+    ("cert", r"cert \(server.grpc_tls_cert_path\) holds no certificate in PEM"),
+    ("key", "gRPC cannot listen on .* with what server.grpc_tls_cert_path and the other grpc_tls settings name"),
+])  # fmt: skip
 async def test_a_file_that_is_no_certificate_or_key_is_named(
-    environment: dict[str, str], tmp_path: Path, broken: str, said: str
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, said: str
 ) -> None:
-    server = settings(tmp_path, trustme.KeyType.ECDSA) | {"GRPC_PORT": str(free_port())}
+    settings(tmp_path, trustme.KeyType.ECDSA)
+    monkeypatch.setenv(tls.VARIABLE, tls.useless_cipher(tmp_path / "cert"))
     (tmp_path / broken).write_text("something else")
-    ran = await command("serve", environment=environment | server | {"LLM_IM__SERVER__HTTP_PORT": "0"})
-    assert ran.code == 1
-    assert said in ran.complained
-    assert f"grpc_tls_{broken}_path" in ran.complained or broken == "key"
+    with pytest.raises(CannotStart, match=said):
+        async with house(database_url, grpc_tls_cert_path=tmp_path / "cert", grpc_tls_key_path=tmp_path / "key"):
+            pass
+
+
+async def test_where_old_tls_would_be_spoken_nothing_starts(database_url: str, tmp_path: Path) -> None:
+    """In this process gRPC was loaded long before anybody knew of a certificate."""
+    settings(tmp_path, trustme.KeyType.ECDSA)
+    with pytest.raises(CannotStart, match=r"refuse TLS 1\.2"):
+        async with house(database_url, grpc_tls_cert_path=tmp_path / "cert", grpc_tls_key_path=tmp_path / "key"):
+            pass
