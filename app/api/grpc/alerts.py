@@ -18,7 +18,7 @@ from app.api.grpc.wire import CALLER, Context, address, command, fields, metadat
 from app.domain.access import Principal
 from app.domain.alert import Labels, Standing
 from app.domain.decode import decode
-from app.domain.errors import Forbidden, Invalid, NotFound, RateLimited
+from app.domain.errors import Forbidden, Invalid, NotFound, RateLimited, Unavailable
 from app.domain.incident import CommandKind
 from app.domain.record import Record
 from app.domain.representation import EventView
@@ -180,7 +180,7 @@ async def submitted(gateway: Gateway, request: pb.CreateAlertRequest, metadata: 
     who, alert = CALLER.get(), protobuf.alert(fields(request), metadata)
     [answer] = await gateway.alerts.ingest(who, [alert])
     shown = rendering.submitted(alert, answer)
-    with suppress(Forbidden, NotFound):  # a key that may only send alerts hears what it sent
+    with suppress(Forbidden, NotFound, Unavailable):  # whoever may not read, or can't just now, hears what it sent
         shown = rendering.alert(await gateway.received.get(who, answer.alert_id or ""))
     return pb.AlertResponse(alert=shown, message=answer.outcome.sentence)
 

@@ -50,9 +50,8 @@ class Door(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        method, coding = handler_call_details.method.removeprefix("/"), (
-            handler.request_deserializer, handler.response_serializer,
-        )  # fmt: skip
+        method = handler_call_details.method.removeprefix("/")
+        coding = (handler.request_deserializer, handler.response_serializer)
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(self._streaming(method, handler.stream_stream), *coding)
         if handler.unary_stream is not None:
@@ -64,9 +63,10 @@ class Door(grpc.aio.ServerInterceptor):
         while True:
             await asyncio.sleep(LOOKS_AGAIN_SECS)
             for task, context in list(self.streams.items()):
+                if context is None or task in self.ended:
+                    continue
                 try:
-                    if context is not None:
-                        await self._admitted(context)
+                    await self._admitted(context)
                 except Unavailable:
                     continue
                 except Refused as refusal:

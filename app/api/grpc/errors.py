@@ -69,7 +69,7 @@ def status(refusal: Refused) -> Status:
 
 def _details(refusal: Refused) -> list[Message]:
     given = refusal.details if isinstance(refusal.details, dict) else {}
-    about = {printable(str(name)): printable(str(value))[:MESSAGE_MAX] for name, value in given.items()}
+    about = {name: printable(_text(value))[:MESSAGE_MAX] for name, value in given.items()}
     details: list[Message] = [ErrorInfo(reason=refusal.code, domain=DOMAIN, metadata=about)]
     match refusal:
         case Unavailable() | RateLimited():
@@ -77,6 +77,10 @@ def _details(refusal: Refused) -> list[Message]:
         case Invalid() if isinstance(refusal.details, list):
             details.append(_violations(refusal.details))
     return details
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _violations(problems: list[dict[str, str]]) -> BadRequest:
