@@ -179,6 +179,18 @@ HTTP_REQUEST_DURATION = Histogram(
     ("method", "route"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+GRPC_REQUESTS = Counter(
+    "llm_incident_manager_grpc_requests_total", "Calls that ended, by method and status.", ("method", "status")
+)
+GRPC_REQUEST_DURATION = Histogram(
+    "llm_incident_manager_grpc_request_duration_seconds",
+    "From the call's beginning to its end; of a stream, its whole life.",
+    ("method",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 300, 3600),
+)
+GRPC_STREAMS_ACTIVE = Gauge(
+    "llm_incident_manager_grpc_streams_active", "Streams under way.", multiprocess_mode="mostrecent"
+)
 
 # A series that is there from the start at 0 makes the first increase visible to rate().
 for _severity in Severity:
