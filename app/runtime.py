@@ -204,7 +204,7 @@ def services(
         keys=Keys(KeyStore(connections), bool(settings.auth.issuers)),
         tokens=tokens or Tokens(),
         limits=limits or Limits.of(settings.rate_limits),
-        live=Live(FeedStore(connections, targets(settings))),
+        live=Live(FeedStore(connections, targets(settings)), settings.graphql.max_waiting),
         together=Together(TogetherStore(connections, targets(settings)), DocumentStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels, Standing
 from app.domain.decode import Instant
@@ -19,6 +19,10 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=TITLE_MAX, str
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
+PageNumber = Annotated[int, Field(ge=0, le=1_000_000), AfterValidator(lambda page: max(page, 1))]
+"""Counts from 1; 0 is the first as well."""
+
+
 class Ingested(Record):
     """What became of one alert. The ids are None when it was ignored."""
 
@@ -31,7 +35,7 @@ class Ask(Record):
     """One request to an incident. `key` is the request's Idempotency-Key: asking twice with it is asking once."""
 
     kind: CommandKind
-    key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    key: Annotated[str, StringConstraints(min_length=1, max_length=300)] | None = None
     actor: Name | None = None
     reason: Text | None = None
     at_level: int | None = None
@@ -71,7 +75,7 @@ class IncidentQuery(Record):
     order: Literal["asc", "desc"] = Field(
         default_factory=lambda said: "asc" if said.get("sort") == "severity" else "desc"
     )
-    page: int = Field(default=1, ge=1, le=1_000_000)
+    page: PageNumber = 1
     page_size: int = Field(default=50, ge=1, le=100)
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
 

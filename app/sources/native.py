@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated
 from uuid import uuid4
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, StrictBool, WithJsonSchema
 
 from app.domain.alert import Alert, AlertStatus, Event, Labels, Statement
 from app.domain.decode import Instant, decode, path_of
@@ -49,7 +49,9 @@ class AlertBody(Statement):
 
     source: Name
     title: Title
-    status: Annotated[AlertStatus, BeforeValidator(_state)] = AlertStatus.FIRING
+    status: Annotated[
+        AlertStatus, BeforeValidator(_state), WithJsonSchema({"type": "string", "enum": ["firing", "resolved"]})
+    ] = AlertStatus.FIRING
     incident_type: IncidentType = Field(
         IncidentType.UNKNOWN, validation_alias=AliasChoices("alert_type", "incident_type")
     )
@@ -73,7 +75,7 @@ class IncidentBody(AlertBody):
 
 
 class Options(Record):
-    skip_deduplication: bool = False
+    skip_deduplication: StrictBool = False
     force_severity: Severity | None = None
     assign_to: Name | None = None
 

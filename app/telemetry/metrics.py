@@ -92,6 +92,10 @@ GRAPHQL_SUBSCRIPTIONS = Gauge(
     multiprocess_mode="livesum",
 )
 WEBSOCKET_CONNECTIONS = Gauge("websocket_active_connections", "WebSockets that are open.", multiprocess_mode="livesum")
+LISTENERS = Gauge(
+    "websocket_active_subscriptions", "Listeners to the feed of incidents or alerts.", multiprocess_mode="livesum"
+)
+LISTENERS_BEGUN = Counter("websocket_subscriptions_total", "Listeners that began to hear the feed.")
 WEBSOCKET_TOTAL = Counter("websocket_total_connections", "WebSockets that were opened.")
 WEBSOCKET_SENT = Counter("websocket_messages_sent_total", "Messages to WebSockets.")
 WEBSOCKET_RECEIVED = Counter("websocket_messages_received_total", "Messages from WebSockets.")

@@ -98,9 +98,16 @@ async def process(name: str, environment: dict[str, str], port: int, path: str |
 
 @pytest.fixture(scope="session")
 async def service(database_url: str) -> AsyncIterator[Service]:
+    async with serving(database_url) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def serving(beside: str) -> AsyncIterator[Service]:
+    """A service with a database of its own, on the server of another one, and a Temporal of its own."""
     port, worker_port, grpc_port = free_port(), free_port(), free_port()
     async with (
-        another_database(database_url, migrated=False) as url,
+        another_database(beside, migrated=False) as url,
         temporal() as address,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
