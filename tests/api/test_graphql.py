@@ -235,7 +235,6 @@ async def test_the_same_request_twice_is_one(service: Service) -> None:
         ("mutation { createIncident(input: {}) { status } }", "VALIDATION_ERROR", "title: is required"),
         ('mutation { upsertDocument(kind: "x", id: "y", body: {}) { id } }', "NOT_FOUND", "kind"),
         ('mutation { upsertDocument(kind: "users", id: "y", body: []) { id } }', "VALIDATION_ERROR", "object"),
-        ("query a { version { version } } query b { me { name } }", "VALIDATION_ERROR", "operation name"),
         ("{ incidents { ", "VALIDATION_ERROR", "Syntax Error"),
     ],
 )
