@@ -38,6 +38,8 @@ def _as_map(value: object) -> object:
         return value
     if not all(isinstance(label, str) for label in value):
         raise ValueError("must be an object, or a list of strings like team=payments")
+    if len(value) > LABELS_MAX:
+        raise ValueError(f"must have at most {LABELS_MAX} items")
     return {name: text for name, _, text in (label.partition("=") for label in value)}
 
 
