@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: up test check bench bench-ml lock clean
+.PHONY: up test check proto bench bench-ml lock clean
 
 up: $(INSTALLED)
 	@exec $(BIN)/llm-im up
@@ -18,6 +18,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy app workflows activities workers tests
 	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/python -m tests.support.protos --check
+
+proto: $(INSTALLED)
+	$(BIN)/python -m tests.support.protos
 
 bench: $(INSTALLED)
 	@exec $(BIN)/python -m tests.bench.main

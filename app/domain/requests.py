@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels
+from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels, Standing
 from app.domain.decode import Instant
 from app.domain.dedup import Outcome
 from app.domain.incident import CommandKind
 from app.domain.record import Record
-from app.domain.representation import EventView, IncidentView
+from app.domain.representation import AlertDetail, EventView, IncidentView
 from app.domain.vocabulary import Category, Environment, Severity, Status
 
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX)]
@@ -71,7 +71,10 @@ class IncidentQuery(Record):
     suppressed: bool | None = None
     correlation_group: UUID | None = None
     sort: Literal["created_at", "updated_at", "severity", "status"] = "created_at"
-    order: Literal["asc", "desc"] = "desc"
+    # P0 first is what is meant.
+    order: Literal["asc", "desc"] = Field(
+        default_factory=lambda said: "asc" if said.get("sort") == "severity" else "desc"
+    )
     page: PageNumber = 1
     page_size: int = Field(default=50, ge=1, le=100)
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
@@ -100,6 +103,24 @@ class IncidentPage(Record):
     incidents: list[IncidentView]
     total_count: int
     next_cursor: str | None
+
+
+class AlertQuery(Record):
+    """A page of alerts, the newest first. Everything that is given must hold."""
+
+    standing: Standing | None = None
+    severity: Severity | None = None
+    source: Name | None = None
+    labels: Labels = {}
+    from_time: Instant | None = None
+    to_time: Instant | None = None
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    page_size: int = Field(default=50, ge=1, le=100)
+
+
+class AlertPage(Record):
+    alerts: list[AlertDetail]
+    total_count: int
 
 
 class EventQuery(Record):

@@ -121,7 +121,7 @@ class Create(Record):
 
 def alert(obj: object, *, headers: Mapping[str, str] = NO_HEADERS, prefix: str = "") -> Alert:
     """One alert. An Idempotency-Key names the delivery. Raises: Invalid."""
-    return _alert(decode(AlertBody, _tidy(obj), prefix), delivery_of(headers), prefix)
+    return as_alert(decode(AlertBody, _tidy(obj), prefix), delivery_of(headers), prefix)
 
 
 def batch(obj: object) -> list[Alert | Invalid]:
@@ -151,7 +151,7 @@ def incident(
     key = delivery_of(headers)
     if not isinstance(obj, dict) or "event" not in obj:
         body = decode(IncidentBody, _tidy(obj))
-        return Create(alert=_alert(body, key), assign_to=body.assigned_to)
+        return Create(alert=as_alert(body, key), assign_to=body.assigned_to)
     asked = without_nulls({**obj, "event": _tidy(obj["event"]), "options": without_nulls(obj.get("options"))})
     wanted = decode(EventBody, asked)
     event, options = wanted.event, wanted.options
@@ -162,7 +162,7 @@ def incident(
         changes["identity"] = f"once:{key or new_identity()}"
     else:
         key = key or event.delivery or event.external_id
-    alert = _alert(event.model_copy(update=changes), key, "event")
+    alert = as_alert(event.model_copy(update=changes), key, "event")
     return Create(alert=alert, assign_to=options.assign_to or event.assigned_to)
 
 
@@ -181,7 +181,8 @@ def _alert_or_why_not(item: object, prefix: str) -> Alert | Invalid:
         return refusal
 
 
-def _alert(body: AlertBody, delivery: str | None, prefix: str = "") -> Alert:
+def as_alert(body: AlertBody, delivery: str | None, prefix: str = "") -> Alert:
+    """The alert that a body means; `delivery` names this very delivery, if anything does."""
     fields = dict(body.__dict__)
     given = body.model_fields_set
     if "incident_type" not in given and "category" in given:

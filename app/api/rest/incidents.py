@@ -69,10 +69,7 @@ class AlertList(Record):
 
 def query_of(request: Request) -> IncidentQuery:
     """The filters of a list request. Raises: Invalid."""
-    asked = query(request, IncidentQuery, OTHER_NAMES)
-    if asked.sort == "severity" and "order" not in asked.model_fields_set:
-        return asked.model_copy(update={"order": "asc"})  # P0 first is what is meant
-    return asked
+    return query(request, IncidentQuery, OTHER_NAMES)
 
 
 @router.get("", openapi_extra=asking(IncidentQuery))

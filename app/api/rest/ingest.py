@@ -37,24 +37,14 @@ from app.domain.requests import Ingested
 from app.runtime import public
 from app.sources import SOURCES, alertmanager, events, native, pagerduty
 
-DUPLICATE = frozenset({Outcome.MERGED, Outcome.REPEAT})
-MESSAGES = {
-    Outcome.CREATED: "A new incident was opened.",
-    Outcome.MERGED: "Merged into an open incident.",
-    Outcome.REOPENED: "The incident was resolved a short while ago, and is open again.",
-    Outcome.REPEAT: "This very delivery was received before; nothing changed.",
-    Outcome.RESOLVED: "The source says that it is over; the incident is being resolved.",
-    Outcome.IGNORED: "Nothing is open that this alert could end.",
-}
-
 
 def told(answer: Ingested) -> dict[str, object]:
     return {
         "alert_id": answer.alert_id,
         "incident_id": answer.incident_id,
-        "status": "Duplicate" if answer.outcome in DUPLICATE else "Accepted",
+        "status": "Duplicate" if answer.outcome.duplicate else "Accepted",
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
     }
 
 
@@ -112,7 +102,7 @@ async def post_incident(request: Request) -> Response:
         "incident_id": answer.incident_id,
         "duplicate_of": None if created else answer.incident_id,
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
     }
     if shown is None or (isinstance(body, dict) and "event" in body):
         return reply({**envelope, "incident": shown}, HTTPStatus.CREATED if created else HTTPStatus.OK)
@@ -144,7 +134,7 @@ async def _take_event(request: Request, source: str | None) -> Response:
     alert = events.event(await read_json(request), headers=request.headers, source=source)
     gateway = served(request)
     [answer] = await gateway.alerts.ingest(who, [alert])
-    duplicate, base = answer.outcome in DUPLICATE, f"{public(gateway.settings)}/api/v1"
+    duplicate, base = answer.outcome.duplicate, f"{public(gateway.settings)}/api/v1"
     execution = alert.event.execution_id if alert.event is not None else None
     said = {
         "status": "duplicate" if duplicate else "accepted",
@@ -153,7 +143,7 @@ async def _take_event(request: Request, source: str | None) -> Response:
         "incident_id": answer.incident_id,
         "duplicate_of": answer.incident_id if duplicate else None,
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
         "links": {
             "incident": f"{base}/incidents/{answer.incident_id}",
             "api": f"{base}/events/{answer.alert_id}",
