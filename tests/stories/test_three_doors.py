@@ -118,7 +118,8 @@ class Grpc:
         return await self._asked(self.service.GetIncident(pb.GetIncidentRequest(incident_id=id_)))
 
     async def change(self, id_: str, **fields: str) -> dict[str, Any]:
-        return await self._asked(self.service.UpdateIncident(pb.UpdateIncidentRequest(incident_id=id_, **fields)  # type: ignore[arg-type]))
+        said: Any = {"incident_id": id_, **fields}
+        return await self._asked(self.service.UpdateIncident(pb.UpdateIncidentRequest(**said)))
 
     async def resolve(self, id_: str, by: str, notes: str) -> dict[str, Any]:
         asked = pb.ResolveIncidentRequest(incident_id=id_, resolved_by=by, resolution_note=notes)
