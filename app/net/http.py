@@ -228,6 +228,12 @@ class Http:
         """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
         return await self._send("GET", url, b"", headers, read_at_most)
 
+    async def request(
+        self, method: str, url: str, content: bytes, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST
+    ) -> Answer:
+        """Any method. Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
+        return await self._send(method, url, content, headers, read_at_most)
+
     async def _send(self, method: str, url: str, content: bytes, headers: dict[str, str], read_at_most: int) -> Answer:
         check_url(url, self.networks)
         request = httpx.Request(

@@ -1,0 +1,119 @@
+"""What every playbook action is.
+
+An action's `Parameters` are rendered before they are checked, so that each value is what will be used. A step runs its
+action under one key over all its tries: whoever takes a key does it once. What `run` returns is the step's output;
+`undo` gets it back.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from app.config import Settings
+from app.domain.record import Record
+from app.domain.representation import IncidentView
+from app.net.http import Http
+
+
+class Failed(Exception):
+    """It could not be done. `retry_after` None: it never can, as asked for; else trying again then may help.
+
+    `doubtful`: it may have been done all the same (no answer came).
+    """
+
+    def __init__(self, message: str, retry_after: timedelta | None = None, *, doubtful: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        self.doubtful = doubtful
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where a step runs. `key` is the same over all tries of the step and different for every other step and run.
+
+    `actor` is who acts in the incident's name on its timeline: `playbook:<id>`. `now` is aware.
+    """
+
+    key: str
+    run_id: str
+    step_id: str
+    actor: str
+    incident: IncidentView
+    now: datetime
+
+
+class Done(Record):
+    """What came of it. `output` is for later steps and for `undo`, small, and without secrets; `summary` one line."""
+
+    summary: str
+    output: dict[str, object] = {}
+
+
+P = TypeVar("P", bound=Record)
+
+
+class Action(Protocol):
+    """`destructive`: it takes something away from users or changes production: two people have to want it.
+
+    `Parameters` is the schema of its parameters. `undoes` says whether `undo` can put back what `run` did.
+    """
+
+    Parameters: ClassVar[type[Record]]
+    destructive: ClassVar[bool]
+    undoes: ClassVar[bool]
+
+    async def check(self, asked: Any, at: Situation) -> str:
+        """What it would do, in one line, after looking whether it can. Changes nothing. Raises: Failed."""
+        ...
+
+    async def run(self, asked: Any, at: Situation) -> Done:
+        """Does it. Twice with one key is once, as far as the other side lets us. Raises: Failed."""
+        ...
+
+    async def verify(self, asked: Any, done: Done, at: Situation) -> str:
+        """Looks whether it worked; how that shows, in one line. Raises: Failed, retried until it does."""
+        ...
+
+    async def undo(self, asked: Any, done: Done, at: Situation) -> Done:
+        """Puts back what was there before. Raises: Failed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What actions may use: the guarded way out, and the services that act on incidents as `actor`."""
+
+    http: Http
+    settings: Settings
+    command: "Command"
+
+
+class Command(Protocol):
+    """Asks an incident's workflow for something, in the name of a playbook."""
+
+    async def __call__(self, at: Situation, kind: str, **said: object) -> IncidentView:
+        """`kind` and `said` as `app.domain.requests.Ask` has them. Raises: Failed."""
+        ...
+
+
+Configured = Callable[[Tools], Action | None]
+
+
+class Plain:
+    """An action that has nothing to verify and nothing to undo; others say otherwise."""
+
+    destructive: ClassVar[bool] = False
+    undoes: ClassVar[bool] = False
+
+    async def verify(self, asked: Any, done: Done, at: Situation) -> str:
+        return done.summary
+
+    async def undo(self, asked: Any, done: Done, at: Situation) -> Done:
+        raise Failed("this action cannot be undone")
+
+
+def told(values: Mapping[str, object]) -> str:
+    """Parameters in one line, for people."""
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value not in (None, "", {}, []))

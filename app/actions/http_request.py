@@ -1,0 +1,83 @@
+"""Any HTTP request, through the guarded client. The step's key goes along as Idempotency-Key."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, StringConstraints
+
+from app.actions.base import Done, Failed, Plain, Situation, Tools
+from app.channels.post import asked_delay
+from app.domain.errors import Invalid
+from app.domain.record import Record
+from app.net.http import Answer, Blocked, Http, Unanswered
+from app.net.slots import Busy
+
+SOON = timedelta(seconds=2)
+PASSING = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True)
+class HttpRequest(Plain):
+    """`expect`: the statuses that count as done; none = any 2xx. The answer's body, if it is JSON, is in the output."""
+
+    http: Http
+
+    class Parameters(Record):
+        method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+        url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$", max_length=2000)]
+        headers: dict[str, str] = Field({}, max_length=50)
+        body: Any = None
+        expect: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
+
+    destructive: ClassVar[bool] = False
+    undoes: ClassVar[bool] = False
+
+    @classmethod
+    def configured(cls, tools: Tools) -> Self:
+        return cls(tools.http)
+
+    async def check(self, asked: Parameters, at: Situation) -> str:
+        return f"{asked.method} {asked.url}"
+
+    async def run(self, asked: Parameters, at: Situation) -> Done:
+        headers = {"content-type": "application/json", **asked.headers, "idempotency-key": at.key}
+        content = b"" if asked.body is None else json.dumps(asked.body).encode()
+        answer = await sent(self.http, asked.method, asked.url, content, headers)
+        good = answer.status in asked.expect if asked.expect else 200 <= answer.status < 300
+        if not good:
+            raise refused(answer, at)
+        return Done(summary=f"{asked.method} {asked.url} answered {answer.status}", output={
+            "status": answer.status, "body": parsed(answer.text),
+        })  # fmt: skip
+
+
+async def sent(http: Http, method: str, url: str, content: bytes, headers: dict[str, str]) -> Answer:
+    """The answer, whatever it is. Raises: Failed when there is none."""
+    try:
+        return await http.request(method, url, content, headers)
+    except Busy as busy:
+        raise Failed(str(busy), SOON) from busy
+    except Unanswered as nothing:
+        raise Failed(f"{method} {url}: {nothing}", SOON, doubtful=True) from nothing
+    except Blocked as blocked:
+        raise Failed(str(blocked)) from blocked
+    except Invalid as never:
+        raise Failed(never.message) from never
+
+
+def refused(answer: Answer, at: Situation) -> Failed:
+    """What an answer that isn't wanted means: whether trying again makes sense, and when."""
+    said = f"answered {answer.status}: {' '.join(answer.text.split())[:300]}"
+    if answer.status in PASSING or answer.status >= 500:
+        return Failed(said, asked_delay(answer.headers.get("retry-after"), at.now) or SOON)
+    return Failed(said)
+
+
+def parsed(text: str) -> object:
+    """JSON, or else the text's beginning."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text[:2000]
