@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from app.admission import Auth, GraphQL, RateLimits, is_loopback
+from app.automation import Playbooks
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
 from app.domain.vocabulary import ChannelName, Role, Severity
 from app.section import Name, Section
@@ -482,6 +483,7 @@ class Settings(Section):
     auth: Auth = Field(Auth(), description="Who gets in beside API keys.")
     rate_limits: RateLimits = Field(RateLimits(), description="How much each client may ask for.")
     graphql: GraphQL = Field(GraphQL(), description="GraphQL and its WebSockets.")
+    playbooks: Playbooks = Field(Playbooks(), description="What playbooks' actions may reach.")
     observability: Observability = Field(Observability(), description="Logs and metrics.")
     redis: Redis = Field(Redis(), description="Optional.")
 

@@ -60,9 +60,14 @@ class Action(Protocol):
     `Parameters` is the schema of its parameters. `undoes` says whether `undo` can put back what `run` did.
     """
 
-    Parameters: ClassVar[type[Record]]
-    destructive: ClassVar[bool]
-    undoes: ClassVar[bool]
+    @property
+    def Parameters(self) -> type[Record]: ...
+
+    @property
+    def destructive(self) -> bool: ...
+
+    @property
+    def undoes(self) -> bool: ...
 
     async def check(self, asked: Any, at: Situation) -> str:
         """What it would do, in one line, after looking whether it can. Changes nothing. Raises: Failed."""
