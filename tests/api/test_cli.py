@@ -160,7 +160,7 @@ async def everything(environment: dict[str, str]) -> Up:
 async def test_a_client_command_starts_fast(service: Service) -> None:
     """Nothing of the server is loaded for it."""
     loaded = await asyncio_modules("import app.cli; app.cli.app(['get', 'x'], standalone_mode=False)", service)
-    assert not loaded & {"fastapi", "sqlalchemy", "temporalio", "httpx", "asyncpg"}
+    assert not loaded & {"fastapi", "sqlalchemy", "temporalio", "asyncpg", "pydantic", "websockets"}
 
 
 async def asyncio_modules(program: str, service: Service) -> set[str]:
