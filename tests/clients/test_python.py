@@ -259,17 +259,14 @@ async def test_every_subscription(client: IncidentManagerClient) -> None:
 async def test_what_has_no_cursor(client: IncidentManagerClient, service: Service) -> None:
     source = unique("now")
     alerts = client.alerts(sources=[source])
-    escalated = client.subscribe(
-        "subscription($s: JSON) { incidents(filter: $s) { title } }", {"s": {"source": source}}
-    )
-    listening = [asyncio.ensure_future(anext(alerts)), asyncio.ensure_future(anext(escalated))]
+    titles = client.subscribe("subscription($s: JSON) { incidents(filter: $s) { title } }", {"s": {"source": source}})
+    alert, title = asyncio.ensure_future(anext(alerts)), asyncio.ensure_future(anext(titles))
     async with asyncio.timeout(20):
-        while any(not one.done() for one in listening):
+        while not (alert.done() and title.done()):
             await service.incident(source=source, title=unique("again"))
-            await asyncio.wait(listening, timeout=0.2)
-    event, data = [one.result() for one in listening]
-    assert event.source == source
-    assert data["incidents"]["title"].startswith("again")
+            await asyncio.wait([alert, title], timeout=0.2)
+    assert (await alert).source == source
+    assert (await title)["incidents"]["title"].startswith("again")
     await alerts.aclose()
     await titles.aclose()
 

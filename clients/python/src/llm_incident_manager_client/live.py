@@ -7,8 +7,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from llm_incident_manager_client.models import IncidentEvent, read
 from llm_incident_manager_client.rest import Backoff, encoded
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+    from websockets.asyncio.client import ClientConnection, connect
 
 log = logging.getLogger("llm_incident_manager_client")
 
@@ -71,8 +71,9 @@ class Heard:
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], None] = {}
 
-    def first(self, event: IncidentEvent) -> bool:
-        key = (event.event.incident_id, event.event.seq)
+    def first(self, incident_id: str, seq: int) -> bool:
+        """Whether it hasn't been heard; now it has."""
+        key = (incident_id, seq)
         if key in self._known:
             return False
         self._known[key] = None
@@ -102,7 +103,7 @@ class Listener:
             async for result in results:
                 event = read(IncidentEvent, _in_words_of_rest(result["incidentEvents"]))
                 asked["after"] = event.cursor
-                if heard.first(event):
+                if heard.first(event.event.incident_id, event.event.seq):
                     yield event
 
     async def results(self, query: str, asked: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -114,7 +115,8 @@ class Listener:
         while True:
             began = time.monotonic()
             try:
-                async with self.connected() as socket:
+                async with self._connect() as socket:
+                    await _let_in(socket, self.api_key)
                     async for data in _operation(socket, query, asked):
                         backoff.reset()
                         yield data
@@ -129,27 +131,29 @@ class Listener:
             log.warning("%s: %s; again in %.1f s", self.url, str(broken) or type(broken).__name__, pause)
             await asyncio.sleep(pause)
 
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator["ClientConnection"]:
-        """A connection that the server has let in."""
+    def _connect(self) -> "connect":
         from websockets.asyncio.client import connect
         from websockets.typing import Subprotocol
 
-        async with connect(
+        return connect(
             self.url, subprotocols=[Subprotocol("graphql-transport-ws")], open_timeout=OPEN_SECS, close_timeout=1,
             ping_interval=self.ping_secs, ping_timeout=self.ping_secs, max_size=MESSAGE_BYTES, max_queue=MESSAGES,
-        ) as socket:  # fmt: skip
-            payload = {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-            await _say(socket, type="connection_init", payload=payload)
-            async with asyncio.timeout(OPEN_SECS):
-                while (await _next(socket))["type"] != "connection_ack":
-                    pass
-            yield socket
+        )  # fmt: skip
+
+
+async def _let_in(socket: "ClientConnection", api_key: str | None) -> None:
+    """Says who asks, and waits until the server has heard. Raises: ConnectionClosed, TimeoutError, BadAnswer."""
+    payload = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    await _say(socket, type="connection_init", payload=payload)
+    async with asyncio.timeout(OPEN_SECS):
+        while (await _next(socket))["type"] != "connection_ack":
+            pass
 
 
 def _in_words_of_rest(heard: dict[str, Any]) -> dict[str, Any]:
-    """GraphQL calls incident_created INCIDENT_CREATED."""
+    """GraphQL calls incident_created INCIDENT_CREATED, and Security SECURITY."""
     heard["event"]["event_type"] = heard["event"]["event_type"].lower()
+    heard["incident"]["incident_type"] = heard["incident"]["incident_type"].capitalize()
     return heard
 
 

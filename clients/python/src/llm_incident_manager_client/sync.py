@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -32,6 +33,7 @@ class Loop:
             raise
 
     def end(self) -> None:
+        """Whatever still runs is given up."""
         self.run(_given_up())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -39,12 +41,10 @@ class Loop:
 
 
 async def _given_up() -> None:
-    """Whatever still runs on this loop."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def waiting(
@@ -65,14 +65,23 @@ def iterating(
 
     def iterate(self: "SyncIncidentManagerClient", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         found = method(self._client, *args, **kwargs)
-        while (item := self._loop.run(_next(found))) is not OVER:
-            try:
+        self._begun.add(found)
+        try:
+            while (item := self._loop.run(_next(found))) is not OVER:
                 yield item
-            except GeneratorExit:
+        except GeneratorExit:
+            if found in self._begun:
                 self._loop.run(found.aclose())
-                raise
+            raise
+        finally:
+            self._begun.discard(found)
 
     return _documented(iterate, method)
+
+
+async def _closed(found: AsyncGenerator[Any, None]) -> None:
+    with suppress(RuntimeError):  # somebody waits for its next: that is given up with the loop
+        await found.aclose()
 
 
 async def _next(found: AsyncGenerator[T, None]) -> T:
@@ -104,6 +113,7 @@ class SyncIncidentManagerClient:
             endpoint, api_key=api_key, timeout_secs=timeout_secs, retry_for_secs=retry_for_secs, ping_secs=ping_secs
         )
         self._loop = Loop()
+        self._begun: set[AsyncGenerator[Any, None]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +125,8 @@ class SyncIncidentManagerClient:
 
     def disconnect(self) -> None:
         """Close every connection; iterators end."""
+        while self._begun:
+            self._loop.run(_closed(self._begun.pop()))
         self._loop.run(self._client.disconnect())
         self._loop.end()
 
