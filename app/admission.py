@@ -114,4 +114,10 @@ class GraphQL(Section):
         262_144, description="A larger message on a WebSocket closes it (1009)."
     )
     max_subscriptions: Annotated[int, Field(ge=1, le=1000)] = Field(50, description="Operations on one WebSocket.")
+    max_waiting: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        2000, description="Events that wait for one listener before it is dropped (1013)."
+    )
+    recheck_secs: Annotated[float, Field(gt=0, le=60)] = Field(
+        20, description="How often the key behind an open WebSocket is looked at again; revoked = closed (4401)."
+    )
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = Field(2000, description="WebSockets of one gateway.")

@@ -72,6 +72,9 @@ def serve() -> None:
     """Run the gateway."""
     with _refusals():
         settings = _logged()
+        from app.api.grpc.tls import refuse_older_tls
+
+        refuse_older_tls(settings.server.grpc_tls_cert_path)
         from app.api.http import serve as gateway
         from app.listeners import inherited
 

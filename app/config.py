@@ -21,7 +21,7 @@ from pydantic import (
 
 from app.admission import Auth, GraphQL, RateLimits, is_loopback
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
-from app.domain.vocabulary import ChannelName, Severity
+from app.domain.vocabulary import ChannelName, Role, Severity
 from app.section import Name, Section
 
 
@@ -149,6 +149,15 @@ class Server(Section):
     api_port: PortOrNone = Field(3000, description="A second port for the same; 0 = none.")
     grpc_host: Name = Field("127.0.0.1", description="The address gRPC listens on.")
     grpc_port: PortOrNone = Field(50051, description="gRPC; 0 = none.")
+    grpc_tls_cert_path: FilePath | None = Field(None, description="PEM file of gRPC's certificate; none = no TLS.")
+    grpc_tls_key_path: FilePath | None = Field(None, description="PEM file of that certificate's key.")
+    grpc_tls_client_ca_path: FilePath | None = Field(
+        None, description="PEM file of the CA that signs clients' certificates; each must show one (mTLS)."
+    )
+    grpc_client_roles: dict[Name, Role] = Field(
+        {}, description="Name in a client's certificate → its role: it is let in without a key, by that name."
+    )
+    grpc_reflection: bool | None = Field(None, description="Tell clients the schema; none = on loopback only.")
     metrics_port: PortOrNone = Field(9090, description="Prometheus metrics of the gateway; 0 = none.")
     worker_metrics_port: PortOrNone = Field(9091, description="Prometheus metrics of the worker; 0 = none.")
     max_body_bytes: Count = Field(1_048_576, description="A larger request is refused (413) without being read.")
@@ -160,14 +169,37 @@ class Server(Section):
     )
 
     @cached_property
+    def exposed(self) -> str | None:
+        """The address that other machines can reach; None where REST and gRPC are on loopback."""
+        hosts = [self.host, *([self.grpc_host] if self.grpc_port else [])]
+        return next((host for host in hosts if not is_loopback(host)), None)
+
+    @cached_property
     def loopback(self) -> bool:
-        """REST can be reached from this machine only."""
-        return is_loopback(self.host)
+        """REST and gRPC can be reached from this machine only."""
+        return self.exposed is None
+
+    @property
+    def reflects(self) -> bool:
+        """Whoever reaches gRPC may ask it for its schema."""
+        return is_loopback(self.grpc_host) if self.grpc_reflection is None else self.grpc_reflection
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> "Server":
+        if (self.grpc_tls_cert_path is None) != (self.grpc_tls_key_path is None):
+            raise ValueError("grpc_tls_cert_path and grpc_tls_key_path need each other")
+        if self.grpc_tls_client_ca_path is not None and self.grpc_tls_cert_path is None:
+            raise ValueError("grpc_tls_client_ca_path needs grpc_tls_cert_path and grpc_tls_key_path")
+        if self.grpc_client_roles and self.grpc_tls_client_ca_path is None:
+            raise ValueError("grpc_client_roles needs grpc_tls_client_ca_path")
+        return self
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "Server":
         # http_port and api_port may be equal: that is one port for both.
-        ports = {name: getattr(self, name) for name in ("http_port", "metrics_port", "worker_metrics_port")}
+        ports = {
+            name: getattr(self, name) for name in ("http_port", "grpc_port", "metrics_port", "worker_metrics_port")
+        }
         ports["api_port" if self.api_port != self.http_port else "http_port"] = self.api_port
         taken: dict[int, str] = {}
         for name, port in ports.items():
@@ -463,5 +495,4 @@ class Settings(Section):
 
     def unused(self) -> list[str]:
         """What was set but has no effect yet, as dotted keys."""
-        told = ["ml.model_path"] if "model_path" in self.ml.model_fields_set else []
-        return told + sorted(f"server.{name}" for name in self.server.model_fields_set & {"grpc_host", "grpc_port"})
+        return ["ml.model_path"] if "model_path" in self.ml.model_fields_set else []

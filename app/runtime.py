@@ -59,6 +59,7 @@ from app.service.live import Live
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
+from app.service.received import Received
 from app.service.reports import Reports
 from app.service.routing import Routes
 from app.service.simulate import Simulations
@@ -85,6 +86,7 @@ from app.store.keys import KeyStore
 from app.store.messages import MessageStore
 from app.store.models import ModelStore
 from app.store.outbox import Outbox
+from app.store.received import ReceivedStore
 from app.store.regrouping import RegroupStore
 from app.store.reports import ReportStore
 from app.store.routing import RoutingStore
@@ -99,6 +101,7 @@ CONNECTS_WITHIN_SECS = 5.0
 class Gateway:
     settings: Settings
     alerts: Alerts
+    received: Received
     incidents: Incidents
     events: Events
     reports: Reports
@@ -185,6 +188,7 @@ def services(
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
+        received=Received(ReceivedStore(connections)),
         incidents=incidents,
         events=Events(EventStore(connections)),
         reports=Reports(ReportStore(connections, targets(settings))),
@@ -200,7 +204,7 @@ def services(
         keys=Keys(KeyStore(connections), bool(settings.auth.issuers)),
         tokens=tokens or Tokens(),
         limits=limits or Limits.of(settings.rate_limits),
-        live=Live(FeedStore(connections, targets(settings))),
+        live=Live(FeedStore(connections, targets(settings)), settings.graphql.max_waiting),
         together=Together(TogetherStore(connections, targets(settings)), DocumentStore(connections)),
         health=Health(connections, temporal),
         dispatcher=dispatcher,

@@ -45,6 +45,8 @@ class Plan:
         yield Port(self.http_port, "the API", "LLM_IM__SERVER__HTTP_PORT", server.host)
         if server.api_port not in (0, self.http_port):
             yield Port(server.api_port, "the API's second port", "API_PORT (0 = none)", server.host)
+        if server.grpc_port:
+            yield Port(server.grpc_port, "gRPC", "GRPC_PORT (0 = none)", server.grpc_host)
         if server.metrics_port:
             yield Port(server.metrics_port, "metrics", "LLM_IM__SERVER__METRICS_PORT", server.host)
         if server.worker_metrics_port:
@@ -122,6 +124,8 @@ class Plan:
 
     def welcome(self) -> Iterator[str]:
         yield f"API          {self.url}/api/v1   (docs: {self.url}/docs)"
+        if self.settings.server.grpc_port:
+            yield f"gRPC         {_reached(self.settings.server.grpc_host)}:{self.settings.server.grpc_port}"
         if self.server and self.server.description.server.ui_port:
             yield f"Temporal UI  http://{self.server.description.server.ip}:{self.server.description.server.ui_port}"
         if self.settings.server.metrics_port:

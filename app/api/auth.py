@@ -1,6 +1,7 @@
 """The door: API keys, tokens, and what a machine with neither may answer."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Annotated
@@ -73,20 +74,25 @@ async def check_bound(server: Server, keys: Keys) -> None:
         await keys.list()
     if keys.open and not server.loopback:
         raise CannotStart(
-            f"{server.host} can be reached from other machines, and there is no API key yet. Create one first "
+            f"{server.exposed} can be reached from other machines, and there is no API key yet. Create one first "
             "(`llm-im key create --name me --role admin`), name an issuer of tokens (auth.issuers), or listen on "
-            "127.0.0.1 (server.host, API_HOST)."
+            "127.0.0.1 (server.host, API_HOST; server.grpc_host, GRPC_HOST)."
         )
     if keys.open:
         log.warning("there is no API key yet: whoever is on this machine may do everything")
 
 
 def token(request: HTTPConnection) -> str | None:
-    """What the caller shows: X-API-Key, or Authorization: Bearer."""
-    key = request.headers.get("x-api-key")
+    """What the caller shows."""
+    return presented(request.headers)
+
+
+def presented(headers: Mapping[str, str]) -> str | None:
+    """The secret in headers (or metadata) with lower-case names: X-API-Key, or Authorization: Bearer."""
+    key = headers.get("x-api-key")
     if key is not None:
         return key
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else None
 
 

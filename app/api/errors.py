@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from app.api import allowance
 from app.domain.access import Allowance
@@ -65,7 +66,8 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, wrong: HTTPException) -> Response:
         status = HTTPStatus(wrong.status_code)
         body = _body(CODE.get(status, status.name), str(wrong.detail), status)
-        return _json(body, status, wrong.headers)
+        methods = ", ".join(allowed(request)) if status == HTTPStatus.METHOD_NOT_ALLOWED else ""
+        return _json(body, status, {"Allow": methods} if methods else wrong.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, wrong: ClientDisconnect) -> Response:
@@ -76,6 +78,17 @@ def install(app: FastAPI) -> None:
         log.error("%s %s failed", request.method, printable(request.url.path), exc_info=bug)
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         return _json(_body("INTERNAL_ERROR", "Something went wrong here; it has been logged.", status), status)
+
+
+def allowed(request: Request) -> list[str]:
+    """The methods that there are at an address, as it is documented: several routes may share it."""
+    path = request.url.path.removeprefix("/api")
+    items: dict[int, dict[str, object]] = {
+        template.count("{"): item
+        for template, item in request.app.openapi()["paths"].items()
+        if compile_path(template.removeprefix("/api"))[0].match(path)
+    }
+    return [method.upper() for method in items[min(items)]] if items else []
 
 
 def _within(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:

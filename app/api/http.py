@@ -1,4 +1,4 @@
-"""The gateway: REST, health and metrics on one or two ports."""
+"""The gateway: REST, health and metrics on one or two ports, gRPC on its own."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -20,6 +21,7 @@ from app.api import errors
 from app.api.allowance import HEADERS, Told
 from app.api.auth import Door, check_bound
 from app.api.graphql.door import Door as GraphQL
+from app.api.grpc.server import serving
 from app.api.openapi import completed
 from app.api.rest import (
     analytics,
@@ -160,7 +162,18 @@ def template(scope: Scope) -> str:
 
 
 class Graceful(uvicorn.Server):
-    """Ends by SIGTERM or SIGINT, and returns. uvicorn's own would die of the signal before we have tidied up."""
+    """Ends by SIGTERM or SIGINT, and returns. uvicorn's own would die of the signal before we have tidied up.
+
+    `ending` is set when it begins to.
+    """
+
+    def __init__(self, config: uvicorn.Config, ending: asyncio.Event) -> None:
+        super().__init__(config)
+        self.ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.ending.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -185,8 +198,10 @@ async def serve(settings: Settings, inherited: Mapping[int, int] = NONE_INHERITE
                 proxy_headers=False, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE,
                 ws_max_size=settings.graphql.max_message_bytes, ws_per_message_deflate=False,
             )  # fmt: skip
-            gc.freeze()
-            await Graceful(config).serve(sockets)
+            ending = asyncio.Event()
+            async with serving(gateway, ending):
+                gc.freeze()
+                await Graceful(config, ending).serve(sockets)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from app.domain.decode import decode, path_of, printable
 from app.domain.errors import Invalid, TooLarge
 
-__all__ = ["decode", "parse_json", "read_body"]
+__all__ = ["decode", "faults", "parse_json", "read_body"]
 
 DEEPEST = 64
 TOO_DEEP = f"must not be nested deeper than {DEEPEST} levels"
@@ -74,23 +74,24 @@ def _first_fault(raw: bytes) -> Invalid | None:
     if len(raw) > EXPLAINED_BYTES:
         return None
     try:
-        return next(_faults(json.loads(raw.decode(), strict=False), ()), None)
+        return next(faults(json.loads(raw.decode(), strict=False)), None)
     except UnicodeDecodeError as bad:
         return Invalid.field("body", f"must be UTF-8; byte {bad.start} is not")
     except (ValueError, RecursionError):
         return None
 
 
-def _faults(value: object, path: tuple[object, ...]) -> Iterator[Invalid]:
+def faults(value: object, path: tuple[object, ...] = ()) -> Iterator[Invalid]:
+    """What PostgreSQL or JSON cannot hold, and where."""
     if len(path) > DEEPEST:
         yield Invalid.field("body", TOO_DEEP)
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _faults(key, (*path, key))
-            yield from _faults(inner, (*path, key))
+            yield from faults(key, (*path, key))
+            yield from faults(inner, (*path, key))
     elif isinstance(value, list):
         for at, inner in enumerate(value):
-            yield from _faults(inner, (*path, at))
+            yield from faults(inner, (*path, at))
     elif isinstance(value, float) and not math.isfinite(value):
         yield Invalid.field(path_of(path), "must be a finite number")
     elif isinstance(value, str) and "\0" in value:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
+from app.api.rest.doors import InvalidEvent
 from app.domain.record import Record
 
 Schema = dict[str, Any]
 
 METHODS = frozenset({"get", "put", "post", "delete", "patch"})
-OPEN = ("/health", "/ready", "/metrics", "/api/v1/health", "/api/v1/ready", "/api/v1/metrics")
+OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ready", "/metrics"})
 """Where nobody has to say who asks."""
 
 
@@ -84,7 +85,7 @@ def completed(schema: Schema) -> Schema:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     error = Error.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= error.pop("$defs") | {"Error": error}
+    schemas |= error.pop("$defs") | {"Error": error, "InvalidEvent": InvalidEvent.model_json_schema()}
     components["responses"] = {status.name.title().replace("_", ""): _refusal(status) for status in REFUSALS}
     components["securitySchemes"] = {
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`llm-im key create`"},
@@ -111,11 +112,12 @@ def operations(schema: Schema) -> Iterator[tuple[str, Schema]]:
 def _complete(path: str, operation: Schema) -> None:
     method, responses = operation.pop("x-method"), operation["responses"]
     responses.pop("422", None)
-    if path in OPEN:
+    if path.removeprefix("/api/v1") in OPEN:
         operation["security"] = []
         return
     for status in _possible(path, method, "requestBody" in operation, operation.get("security") != []):
-        responses.setdefault(str(status.value), {"$ref": f"#/components/responses/{_name(status)}"})
+        said = _as_pagerduty(status) if path.startswith("/v2/") else {"$ref": f"#/components/responses/{_name(status)}"}
+        responses.setdefault(str(status.value), said)
 
 
 def _possible(path: str, method: str, body: bool, secured: bool) -> Iterator[HTTPStatus]:
@@ -131,6 +133,11 @@ def _possible(path: str, method: str, body: bool, secured: bool) -> Iterator[HTT
         yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     yield HTTPStatus.TOO_MANY_REQUESTS
     yield HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _as_pagerduty(status: HTTPStatus) -> Schema:
+    schema = {"$ref": "#/components/schemas/InvalidEvent"}
+    return {"description": WHY[status], "content": {"application/json": {"schema": schema}}}
 
 
 def _name(status: HTTPStatus) -> str:

@@ -24,6 +24,18 @@ class AlertStatus(StrEnum):
     ACKNOWLEDGED = "acknowledged"
 
 
+class Standing(StrEnum):
+    """Where an alert stands, with its incident: to take or end the one is to take or end the other."""
+
+    FIRING = "FIRING"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    RESOLVED = "RESOLVED"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Standing | None":
+        return cls.__members__.get(str(value).strip().upper())
+
+
 class Event(Record):
     """What a published client says of an event beyond the alert that it is, as it said it; None where it didn't."""
 

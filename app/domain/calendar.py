@@ -8,7 +8,7 @@ from functools import cache
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, WithJsonSchema
 
 from app.domain.record import Record
 
@@ -42,7 +42,18 @@ def _clock(value: object) -> object:
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 """An IANA time zone name."""
 
-WallClock = Annotated[time, BeforeValidator(_clock)]
+WallClock = Annotated[
+    time,
+    BeforeValidator(_clock),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)(:00(\.0+)?)?$"},
+                {"type": "integer", "minimum": 0, "maximum": 24},
+            ]
+        }
+    ),
+]
 """A time of day as the clock on the wall shows it, in whole minutes, of no zone by itself."""
 
 

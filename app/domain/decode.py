@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ValidationError
 
 from app.domain.errors import Invalid
 
@@ -14,6 +14,7 @@ M = TypeVar("M", bound=BaseModel)
 
 PROBLEMS_SHOWN = 20
 NAME_SHOWN = 100
+NUMBER = re.compile(r"\s*[+-]?[\d._]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 PLAINER = {
     "missing": "is required",
     "string_type": "must be a string",
@@ -35,7 +36,14 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("must lie between the years 1 and 9999 in UTC") from None
 
 
-Instant = Annotated[datetime, AfterValidator(_utc)]
+def _written(moment: object) -> object:
+    """A number may be seconds or milliseconds: it is no moment."""
+    if isinstance(moment, bool | int | float) or (isinstance(moment, str) and NUMBER.fullmatch(moment)):
+        raise ValueError("must be a moment like 2026-11-23T08:00:00Z")
+    return moment
+
+
+Instant = Annotated[datetime, BeforeValidator(_written), AfterValidator(_utc)]
 
 
 def decode(model: type[M], obj: object, prefix: str = "", *, extra: Literal["forbid", "ignore"] = "forbid") -> M:

@@ -62,6 +62,26 @@ class Outcome(StrEnum):
     RESOLVED = "resolved"
     IGNORED = "ignored"
 
+    @property
+    def duplicate(self) -> bool:
+        """It told of nothing new."""
+        return self in (Outcome.MERGED, Outcome.REPEAT)
+
+    @property
+    def sentence(self) -> str:
+        """What became of it, for people."""
+        return SENTENCES[self]
+
+
+SENTENCES = {
+    Outcome.CREATED: "A new incident was opened.",
+    Outcome.MERGED: "Merged into an open incident.",
+    Outcome.REOPENED: "The incident was resolved a short while ago, and is open again.",
+    Outcome.REPEAT: "This very delivery was received before; nothing changed.",
+    Outcome.RESOLVED: "The source says that it is over; the incident is being resolved.",
+    Outcome.IGNORED: "Nothing is open that this alert could end.",
+}
+
 
 class Known(NamedTuple):
     """What ingest knows and owns of the incident that a fingerprint leads to.

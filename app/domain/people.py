@@ -2,10 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from app.domain.calendar import Hours, Zone
 from app.domain.record import Record
@@ -13,33 +15,44 @@ from app.domain.vocabulary import ChannelName, Severity
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 LONGEST_WAIT = 7 * 86400
+BLANK = r"\s\x00-\x20\x7f-\xa0"
+"""Also what some engines of regular expressions don't count as such."""
 
 
-def _like(pattern: str, must: str) -> Callable[[str], str]:
-    """Refuses what the pattern doesn't match whole."""
-    form = re.compile(pattern)
+@dataclass(frozen=True)
+class _Like:
+    """A text that the pattern matches whole; calling it returns such a text, or raises ValueError."""
 
-    def check(value: str) -> str:
-        if not form.fullmatch(value):
-            raise ValueError(f"must be {must}")
+    pattern: str
+    must: str
+
+    def __call__(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(f"must be {self.must}")
         return value
 
-    return check
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core) | {"pattern": f"^(?:{self.pattern})$"}
 
 
-_mail = _like(r"[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]{1,255}", "one mail address, like name@example.com")
-_web = _like(r"https?://\S{1,2000}", "an http:// or https:// address")
-_phone = _like(r"\+[1-9]\d{6,14}", "a number as E.164 has it, like +4930123456")
-_slack = _like(r"[A-Z][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}", "the id of a Slack user or channel, like U012AB3CD, or #name")
-_service = _like(r"[a-z0-9_-]{1,50}(:\S{1,500})?", "a service of notifications.apprise.services, and its :address")
-_routing_key = _like(r"[A-Za-z0-9]{32}", "an integration key of PagerDuty's Events v2, 32 letters and digits")
+_mail = _Like(rf"[^@{BLANK},;<>\"]{{1,64}}@[^@{BLANK},;<>\"]{{1,255}}", "one mail address, like name@example.com")
+_web = _Like(rf"https?://[^{BLANK}]{{1,2000}}", "an http:// or https:// address")
+_phone = _Like(r"\+[1-9][0-9]{6,14}", "a number as E.164 has it, like +4930123456")
+_slack = _Like(r"[A-Z][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}", "the id of a Slack user or channel, like U012AB3CD, or #name")
+_service = _Like(
+    rf"[a-z0-9_-]{{1,50}}(:[^{BLANK}]{{1,500}})?", "a service of notifications.apprise.services, and its :address"
+)
+_routing_key = _Like(r"[A-Za-z0-9]{32}", "an integration key of PagerDuty's Events v2, 32 letters and digits")
 
-MailAddress = Annotated[str, AfterValidator(_mail)]
-WebAddress = Annotated[str, AfterValidator(_web)]
-Phone = Annotated[str, AfterValidator(_phone)]
-SlackId = Annotated[str, AfterValidator(_slack)]
-Service = Annotated[str, AfterValidator(_service)]
-RoutingKey = Annotated[str, AfterValidator(_routing_key)]
+MailAddress = Annotated[str, _mail]
+WebAddress = Annotated[str, _web]
+Phone = Annotated[str, _phone]
+SlackId = Annotated[str, _slack]
+Service = Annotated[str, _service]
+RoutingKey = Annotated[str, _routing_key]
 
 
 class Step(Record):

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from app.domain.alert import Standing
 from app.domain.incident import Hold
 from app.domain.record import Record
 from app.domain.sla import SLA
@@ -148,6 +149,17 @@ class AlertView(Record):
     starts_at: datetime | None
     received_at: datetime
     deduplicated: bool
+
+
+class AlertDetail(AlertView):
+    """An alert and where it stands. What was done about it was done to its incident."""
+
+    standing: Standing
+    fingerprint: str
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    resolved_at: datetime | None
+    resolved_by: str | None
 
 
 class EventView(Record):

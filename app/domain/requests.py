@@ -4,19 +4,23 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels
+from app.domain.alert import TEXT_MAX, TITLE_MAX, Labels, Standing
 from app.domain.decode import Instant
 from app.domain.dedup import Outcome
 from app.domain.incident import CommandKind
 from app.domain.record import Record
-from app.domain.representation import EventView, IncidentView
+from app.domain.representation import AlertDetail, EventView, IncidentView
 from app.domain.vocabulary import Category, Environment, Severity, Status
 
 Text = Annotated[str, StringConstraints(max_length=TEXT_MAX)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=TITLE_MAX, strip_whitespace=True)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+PageNumber = Annotated[int, Field(ge=0, le=1_000_000), AfterValidator(lambda page: max(page, 1))]
+"""Counts from 1; 0 is the first as well."""
 
 
 class Ingested(Record):
@@ -31,7 +35,7 @@ class Ask(Record):
     """One request to an incident. `key` is the request's Idempotency-Key: asking twice with it is asking once."""
 
     kind: CommandKind
-    key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    key: Annotated[str, StringConstraints(min_length=1, max_length=300)] | None = None
     actor: Name | None = None
     reason: Text | None = None
     at_level: int | None = None
@@ -67,8 +71,11 @@ class IncidentQuery(Record):
     suppressed: bool | None = None
     correlation_group: UUID | None = None
     sort: Literal["created_at", "updated_at", "severity", "status"] = "created_at"
-    order: Literal["asc", "desc"] = "desc"
-    page: int = Field(default=1, ge=1, le=1_000_000)
+    # P0 first is what is meant.
+    order: Literal["asc", "desc"] = Field(
+        default_factory=lambda said: "asc" if said.get("sort") == "severity" else "desc"
+    )
+    page: PageNumber = 1
     page_size: int = Field(default=50, ge=1, le=100)
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
 
@@ -96,6 +103,24 @@ class IncidentPage(Record):
     incidents: list[IncidentView]
     total_count: int
     next_cursor: str | None
+
+
+class AlertQuery(Record):
+    """A page of alerts, the newest first. Everything that is given must hold."""
+
+    standing: Standing | None = None
+    severity: Severity | None = None
+    source: Name | None = None
+    labels: Labels = {}
+    from_time: Instant | None = None
+    to_time: Instant | None = None
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    page_size: int = Field(default=50, ge=1, le=100)
+
+
+class AlertPage(Record):
+    alerts: list[AlertDetail]
+    total_count: int
 
 
 class EventQuery(Record):

@@ -28,7 +28,7 @@ class Severity(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Severity | None":
-        return SEVERITY_ALIASES.get(str(value).strip().lower())
+        return SEVERITY_ALIASES.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 SEVERITY_ALIASES = {

@@ -24,7 +24,7 @@ AT_ONCE = 10
 """Incidents that are resolved together with their group at the same time."""
 RESOLVED_MAX = 500
 Reason = Annotated[str, StringConstraints(max_length=1000)]
-Several = Annotated[tuple[UUID, ...], Field(max_length=100)]
+Several = Annotated[tuple[UUID, ...], Field(max_length=100, json_schema_extra={"uniqueItems": True})]
 
 
 class Gather(Record):

@@ -45,9 +45,12 @@ class Dispatcher:
         """Until cancelled. Temporal or PostgreSQL away: waits and goes on, forgets nothing."""
         wait = POLL_SECS
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):  # wait_for (3.11) loses a cancel that comes with the news
-                    await self.fresh.wait()
+            if wait == LONGEST_WAIT_SECS:  # somebody is away: what else comes in changes nothing
+                await asyncio.sleep(wait)
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):  # wait_for (3.11) loses a cancel that comes with the news
+                        await self.fresh.wait()
             self.fresh.clear()
             try:
                 wait = await self._drain()

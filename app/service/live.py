@@ -13,13 +13,12 @@ from app.domain.errors import Invalid, RateLimited, Unavailable
 from app.domain.representation import EventView, LiveEvent
 from app.store.database import AWAY, answering
 from app.store.feed import FeedStore, News, Snapshot
+from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MOST_BEHIND = 2_000
-"""Events that wait for one listener before it is dropped (chosen: some 4 MB, and a minute of 30 a second)."""
 POLL_SECS = 1.0
 """How often to look when nothing calls (a notification may get lost behind a connection pooler)."""
 ALERTS_POLL_SECS = 0.2
@@ -31,10 +30,8 @@ ALMOST_THERE = 100
 class Lagging(RateLimited):
     """A listener that doesn't keep up is dropped, not waited for. It goes on from the last cursor it has."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            f"More than {MOST_BEHIND:,} events wait for this listener: it was dropped; go on from the last cursor."
-        )
+    def __init__(self, most: int) -> None:
+        super().__init__(f"More than {most:,} events wait for this listener: it was dropped; go on from its cursor.")
 
 
 Read = Callable[[Snapshot, Snapshot], AsyncIterator[list[News[T]]]]
@@ -45,9 +42,10 @@ def _nothing() -> None:
 
 
 class Backlog(Generic[T]):
-    """What waits for one listener. `dropped` is called when it is too much."""
+    """What waits for one listener, `most` at most. `dropped` is called when it is more."""
 
-    def __init__(self, dropped: Callable[[], None] = _nothing) -> None:
+    def __init__(self, most: int, dropped: Callable[[], None] = _nothing) -> None:
+        self._most = most
         self._dropped = dropped
         self._waiting: deque[T] = deque()
         self._fresh = asyncio.Event()
@@ -58,9 +56,9 @@ class Backlog(Generic[T]):
             return
         self._waiting.append(item)
         self._fresh.set()
-        if len(self._waiting) > MOST_BEHIND:
+        if len(self._waiting) > self._most:
             self._waiting.clear()
-            self.end(Lagging())
+            self.end(Lagging(self._most))
             self._dropped()
 
     def end(self, why: Exception) -> None:
@@ -81,8 +79,8 @@ class Backlog(Generic[T]):
 class Follower(Backlog[T]):
     """A listener from `since` on."""
 
-    def __init__(self, since: Snapshot) -> None:
-        super().__init__()
+    def __init__(self, since: Snapshot, most: int) -> None:
+        super().__init__(most)
         self.since = since
 
     def tell(self, news: News[T]) -> None:
@@ -95,19 +93,23 @@ class Stream(Generic[T]):
     """One feed, read from where it was read last, for those who follow it."""
 
     read: Read[T]
+    most_behind: int
     followers: set[Follower[T]] = field(default_factory=set)
     seen: Snapshot | None = None
 
     @contextmanager
     def followed(self, since: Snapshot) -> Iterator[Follower[T]]:
-        follower: Follower[T] = Follower(since)
+        follower: Follower[T] = Follower(since, self.most_behind)
         if not self.followers:
             self.seen = since
         self.followers.add(follower)
+        metrics.LISTENERS.inc()
+        metrics.LISTENERS_BEGUN.inc()
         try:
             yield follower
         finally:
             self.followers.discard(follower)
+            metrics.LISTENERS.dec()
 
     async def advance(self, now: Snapshot) -> None:
         """Tells everybody what is new."""
@@ -125,16 +127,22 @@ class Stream(Generic[T]):
 
 @dataclass
 class Live:
-    """Every gateway has one. An incident's events come in order, each once, however many gateways there are."""
+    """Every gateway has one. An incident's events come in order, each once, however many gateways there are.
+
+    `most_behind`: events that wait for one listener before it is dropped.
+    """
 
     feed: FeedStore
+    most_behind: int = 2_000
     incidents: Stream[LiveEvent] = field(init=False)
     incoming: Stream[EventView] = field(init=False)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.incidents, self.incoming = Stream(self.feed.events), Stream(self.feed.alerts)
+        self.incidents, self.incoming = (
+            Stream(self.feed.events, self.most_behind), Stream(self.feed.alerts, self.most_behind),
+        )  # fmt: skip
 
     def follow(self, who: Principal, after: str | None = None) -> AsyncGenerator[LiveEvent, None]:
         """Everything decided about incidents from now on, or from the cursor `after` on: first what was missed.

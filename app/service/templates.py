@@ -28,7 +28,12 @@ SAMPLE: dict[str, Any] = {
     "acknowledged_at": None, "acknowledged_by": None, "resolved_at": None, "closed_at": None,
     "last_seen_at": "2026-01-01T00:00:00Z", "alert_count": 3, "duplicate_count": 2, "flap_count": 0,
     "tags": {"service": "llm-gateway"}, "labels": ["service=llm-gateway"], "runbook_url": None, "resolution": None,
-    "metrics": {"mtta": None, "mttr": None},
+    "metrics": {"mtta": None, "mttr": None}, "source_event_id": None,
+    "sla": {
+        "acknowledgment_deadline": "2026-01-01T00:15:00Z", "resolution_deadline": "2026-01-01T01:00:00Z",
+        "acknowledgment_breached": False, "resolution_breached": False,
+        "acknowledgment_time_remaining": 900, "resolution_time_remaining": 3600,
+    },
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ Alertmanager's api/v2/openapi.yaml. Fields we do not know are ignored: newer ver
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, RootModel
+from pydantic import BaseModel, BeforeValidator, Field, RootModel, StrictInt
 
 from app.domain.alert import LABELS_MAX, TEXT_MAX, TITLE_MAX, Alert, AlertStatus, Label
 from app.domain.decode import Instant, decode
@@ -57,7 +57,7 @@ class Webhook(BaseModel):
     status: Literal["firing", "resolved"] = "firing"
     group_key: str = Field("", validation_alias="groupKey")
     external_url: str = Field("", validation_alias="externalURL")
-    truncated: int = Field(0, validation_alias="truncatedAlerts")
+    truncated: StrictInt = Field(0, validation_alias="truncatedAlerts")
 
 
 def webhook(obj: object) -> list[Alert]:

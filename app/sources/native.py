@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated
 from uuid import uuid4
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, StrictBool, WithJsonSchema
 
 from app.domain.alert import Alert, AlertStatus, Event, Labels, Statement
 from app.domain.decode import Instant, decode, path_of
@@ -49,7 +49,9 @@ class AlertBody(Statement):
 
     source: Name
     title: Title
-    status: Annotated[AlertStatus, BeforeValidator(_state)] = AlertStatus.FIRING
+    status: Annotated[
+        AlertStatus, BeforeValidator(_state), WithJsonSchema({"type": "string", "enum": ["firing", "resolved"]})
+    ] = AlertStatus.FIRING
     incident_type: IncidentType = Field(
         IncidentType.UNKNOWN, validation_alias=AliasChoices("alert_type", "incident_type")
     )
@@ -73,7 +75,7 @@ class IncidentBody(AlertBody):
 
 
 class Options(Record):
-    skip_deduplication: bool = False
+    skip_deduplication: StrictBool = False
     force_severity: Severity | None = None
     assign_to: Name | None = None
 
@@ -94,7 +96,7 @@ class Create(Record):
 
 def alert(obj: object, *, headers: Mapping[str, str] = NO_HEADERS, prefix: str = "") -> Alert:
     """One alert. An Idempotency-Key names the delivery. Raises: Invalid."""
-    return _alert(decode(AlertBody, _tidy(obj), prefix), delivery_of(headers), prefix)
+    return as_alert(decode(AlertBody, _tidy(obj), prefix), delivery_of(headers), prefix)
 
 
 def batch(obj: object) -> list[Alert | Invalid]:
@@ -124,7 +126,7 @@ def incident(
     key = delivery_of(headers)
     if not isinstance(obj, dict) or "event" not in obj:
         body = decode(IncidentBody, _tidy(obj))
-        return Create(alert=_alert(body, key), assign_to=body.assigned_to)
+        return Create(alert=as_alert(body, key), assign_to=body.assigned_to)
     asked = without_nulls({**obj, "event": _tidy(obj["event"]), "options": without_nulls(obj.get("options"))})
     wanted = decode(EventBody, asked)
     event, options = wanted.event, wanted.options
@@ -135,7 +137,7 @@ def incident(
         changes["identity"] = f"once:{key or new_identity()}"
     else:
         key = key or event.delivery or event.external_id
-    alert = _alert(event.model_copy(update=changes), key, "event")
+    alert = as_alert(event.model_copy(update=changes), key, "event")
     return Create(alert=alert, assign_to=options.assign_to or event.assigned_to)
 
 
@@ -154,7 +156,8 @@ def _alert_or_why_not(item: object, prefix: str) -> Alert | Invalid:
         return refusal
 
 
-def _alert(body: AlertBody, delivery: str | None, prefix: str = "") -> Alert:
+def as_alert(body: AlertBody, delivery: str | None, prefix: str = "") -> Alert:
+    """The alert that a body means; `delivery` names this very delivery, if anything does."""
     fields = dict(body.__dict__)
     given = body.model_fields_set
     if "incident_type" not in given and "category" in given:

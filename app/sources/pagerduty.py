@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError, WithJsonSchema
 
 from app.domain.alert import TEXT_MAX, TITLE_MAX, Alert, AlertStatus, ChangeEvent
 from app.domain.decode import PROBLEMS_SHOWN, decode, path_of, problems
@@ -69,7 +69,7 @@ Level = Annotated[
     Literal["critical", "warning", "error", "info"],
     BeforeValidator(lambda level: level.strip().lower() if isinstance(level, str) else level),
 ]
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+Moment = Annotated[datetime | None, BeforeValidator(_moment), WithJsonSchema({"type": ["string", "null"]})]
 Attached = Annotated[tuple[dict[str, object], ...], Field(max_length=100)]
 NoNulls = BeforeValidator(without_nulls)
 

@@ -246,12 +246,12 @@ def entry_view(row: asyncpg.Record) -> TimelineEvent:
     )  # fmt: skip
 
 
-def as_uuid(incident_id: str) -> UUID:
-    """Raises: NotFound, since what is no UUID names no incident."""
+def as_uuid(text: str, kind: str = "incident") -> UUID:
+    """Raises: NotFound, since what is no UUID names nothing of the kind."""
     try:
-        return UUID(incident_id)
+        return UUID(text)
     except ValueError:
-        raise NotFound("incident", incident_id) from None
+        raise NotFound(kind, text) from None
 
 
 def _columns(incident: Incident, entries: Sequence[Entry]) -> tuple[object, ...]:

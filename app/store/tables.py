@@ -148,6 +148,7 @@ class AlertRow(SQLModel, table=True):
         Index("alerts_delivery", "delivery", unique=True, postgresql_where=text("delivery IS NOT NULL")),
         Index("alerts_firing", "incident_id", "alert_key", postgresql_where=text("firing")),
         Index("alerts_feed", "xid"),
+        Index("alerts_by_id", "id"),
         Index("alerts_events", "id", postgresql_where=text("event IS NOT NULL")),
         Index("alerts_events_by_name", "external_id", postgresql_where=text("event IS NOT NULL")),
     )

@@ -92,6 +92,10 @@ GRAPHQL_SUBSCRIPTIONS = Gauge(
     multiprocess_mode="livesum",
 )
 WEBSOCKET_CONNECTIONS = Gauge("websocket_active_connections", "WebSockets that are open.", multiprocess_mode="livesum")
+LISTENERS = Gauge(
+    "websocket_active_subscriptions", "Listeners to the feed of incidents or alerts.", multiprocess_mode="livesum"
+)
+LISTENERS_BEGUN = Counter("websocket_subscriptions_total", "Listeners that began to hear the feed.")
 WEBSOCKET_TOTAL = Counter("websocket_total_connections", "WebSockets that were opened.")
 WEBSOCKET_SENT = Counter("websocket_messages_sent_total", "Messages to WebSockets.")
 WEBSOCKET_RECEIVED = Counter("websocket_messages_received_total", "Messages from WebSockets.")
@@ -174,6 +178,18 @@ HTTP_REQUEST_DURATION = Histogram(
     "From the request's head until the response's end.",
     ("method", "route"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+GRPC_REQUESTS = Counter(
+    "llm_incident_manager_grpc_requests_total", "Calls that ended, by method and status.", ("method", "status")
+)
+GRPC_REQUEST_DURATION = Histogram(
+    "llm_incident_manager_grpc_request_duration_seconds",
+    "From the call's beginning to its end; of a stream, its whole life.",
+    ("method",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 300, 3600),
+)
+GRPC_STREAMS_ACTIVE = Gauge(
+    "llm_incident_manager_grpc_streams_active", "Streams under way.", multiprocess_mode="mostrecent"
 )
 
 # A series that is there from the start at 0 makes the first increase visible to rate().

@@ -10,9 +10,9 @@ from app.api.http import create_app
 from app.config import Settings
 from app.runtime import gateway
 from tests.support.databases import another_database
-from tests.support.service import NOBODY_THERE, ROOT, Ran, Service, command, process
+from tests.support.service import NOBODY_THERE, ROOT, Ran, Service, command, process, serving
 
-__all__ = ["NOBODY_THERE", "ROOT", "Ran", "Service", "command", "process"]
+__all__ = ["NOBODY_THERE", "ROOT", "Ran", "Service", "command", "process", "serving"]
 
 
 @contextlib.asynccontextmanager

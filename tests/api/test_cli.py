@@ -118,7 +118,8 @@ async def test_keys_are_made_listed_and_revoked(empty: str) -> None:
     port = free_port()
     environment = os.environ | {
         "DATABASE_URL": empty, "TEMPORAL_ADDRESS": NOBODY_THERE, "LLM_IM__SERVER__HTTP_PORT": str(port),
-        "API_PORT": "0", "LLM_IM__SERVER__METRICS_PORT": "0", "LLM_IM_ENDPOINT": f"http://127.0.0.1:{port}",
+        "API_PORT": "0", "GRPC_PORT": "0", "LLM_IM__SERVER__METRICS_PORT": "0",
+        "LLM_IM_ENDPOINT": f"http://127.0.0.1:{port}",
     }  # fmt: skip
     assert (await command("migrate", environment=environment)).code == 0
     made = await command("key", "create", "--name", "ops", "--role", "responder", environment=environment)
@@ -156,8 +157,9 @@ async def test_one_command_runs_everything_and_the_second_time_the_incident_is_s
     ports = {
         name: str(free_port())
         for name in (
-            "SERVER__HTTP_PORT", "SERVER__METRICS_PORT", "SERVER__WORKER_METRICS_PORT", "STACK__POSTGRES_PORT",
-            "STACK__TEMPORAL_PORT", "STACK__TEMPORAL_UI_PORT", "STACK__TEMPORAL_METRICS_PORT", "STACK__MAIL_PORT",
+            "SERVER__HTTP_PORT", "SERVER__GRPC_PORT", "SERVER__METRICS_PORT", "SERVER__WORKER_METRICS_PORT",
+            "STACK__POSTGRES_PORT", "STACK__TEMPORAL_PORT", "STACK__TEMPORAL_UI_PORT", "STACK__TEMPORAL_METRICS_PORT",
+            "STACK__MAIL_PORT",
         )
     }  # fmt: skip
     environment = os.environ | {f"LLM_IM__{name}": port for name, port in ports.items()}
@@ -167,6 +169,7 @@ async def test_one_command_runs_everything_and_the_second_time_the_incident_is_s
     first = await everything(environment)
     await first.says("everything is ready", within=60)
     await first.says(f"{ports['SERVER__HTTP_PORT']}/docs")
+    await first.says(f"gRPC +127.0.0.1:{ports['SERVER__GRPC_PORT']}")
     sent = await command("alert", "-s", "cli", "-t", "kept", "--json", environment=environment)
     incident = json.loads(sent.said)["incident_id"]
     assert (await command("ack", incident, environment=environment)).code == 0

@@ -157,7 +157,7 @@ async def deafen(database: str) -> None:
 
 async def test_every_event_is_heard_once_and_in_order_whatever_breaks(service: Service) -> None:
     port, source, heard = free_port(), str(uuid4()), Inbox[IncidentEvent]()
-    environment = service.environment | {"LLM_IM__SERVER__HTTP_PORT": str(port)}
+    environment = service.environment | {"LLM_IM__SERVER__HTTP_PORT": str(port), "GRPC_PORT": "0"}
 
     async def listen(after: str) -> None:
         async with (
@@ -267,7 +267,7 @@ async def guarded(database_url: str) -> AsyncIterator[tuple[str, str, int]]:
         port = free_port()
         environment = os.environ | {
             "DATABASE_URL": url, "TEMPORAL_ADDRESS": NOBODY_THERE, "LLM_IM__SERVER__HTTP_PORT": str(port),
-            "API_PORT": "0", "LLM_IM__SERVER__METRICS_PORT": "0",
+            "API_PORT": "0", "GRPC_PORT": "0", "LLM_IM__SERVER__METRICS_PORT": "0",
         }  # fmt: skip
         made = await command("key", "create", "--name", "ops", "--role", "responder", environment=environment)
         async with process("serve", environment, port, "/health/live") as pid:

@@ -101,7 +101,8 @@ def test_the_seeds_variables_are_taken_as_they_are() -> None:
     assert (settings.server.host, settings.server.api_port) == ("0.0.0.0", 3000)
     assert not settings.server.loopback
     assert settings.observability.log_level == "debug"
-    assert settings.unused() == ["server.grpc_host", "server.grpc_port"]
+    assert (settings.server.grpc_host, settings.server.grpc_port) == ("0.0.0.0", 50051)
+    assert settings.unused() == []
 
 
 def test_the_example_file_says_the_defaults(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_every_commented_key_of_the_example_file_exists(tmp_path: Path) -> None:
     certificate = tmp_path / "any.pem"
     certificate.touch()
     text = re.sub(r"(?m)^( +)# (\w+: )", r"\1\2", EXAMPLE.read_text("utf-8"))
-    text = re.sub(r"/etc/temporal/\w+\.\w+", str(certificate), text)
+    text = re.sub(r"/etc/(temporal|incidents)/\w+\.\w+", str(certificate), text)
     settings = load(written(tmp_path, text))
     assert settings.temporal.address == "temporal.example.com:7233"
     assert settings.notifications.smtp.username == "incidents"
@@ -188,6 +189,10 @@ def test_rust_log_gives_the_most_verbose_level_for_this_program(directives: str,
         ({"RUST_LOG": "loud"}, "RUST_LOG = 'loud': should be 'debug', 'info', 'warning' or 'error'"),
         ({"TEMPORAL_ADDRESS": "https://h:7233"}, "TEMPORAL_ADDRESS = 'https://h:7233': String should match"),
         ({"TEMPORAL_TLS_CLIENT_CERT_PATH": __file__}, "tls_client_cert_path and tls_client_key_path need each other"),
+        ({"LLM_IM__SERVER__GRPC_TLS_KEY_PATH": __file__}, "grpc_tls_cert_path and grpc_tls_key_path need each other"),
+        ({"LLM_IM__SERVER__GRPC_TLS_CLIENT_CA_PATH": __file__}, "grpc_tls_client_ca_path needs grpc_tls_cert_path"),
+        ({"LLM_IM__SERVER__GRPC_CLIENT_ROLES": '{"a": "viewer"}'}, "grpc_client_roles needs grpc_tls_client_ca_path"),
+        ({"GRPC_PORT": "8080"}, "http_port and grpc_port are both 8080: each needs its own"),
         ({"SMTP_USERNAME": "me"}, "SMTP_USERNAME: username and password need each other"),
         ({"LLM_IM__NET__ALLOW_NETWORKS": "10.0.0.1/8"}, "LLM_IM__NET__ALLOW_NETWORKS[0] = '10.0.0.1/8': value is not"),
         ({"LLM_IM__NOTIFICATIONS__WEBHOOK__SECRETS": "whsec_c2hvcnQ="}, "SECRETS[0]: must be whsec_ followed by"),

@@ -16,7 +16,6 @@ from app.domain.representation import LiveEvent
 from app.domain.sla import Targets
 from app.domain.timeline import EventType
 from app.domain.vocabulary import Role, Status
-from app.service import live
 from app.service.live import Lagging, Live
 from app.store.database import Pool
 from app.store.feed import FeedStore, Snapshot
@@ -26,9 +25,9 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def listening(connections: Pool) -> AsyncIterator[Live]:
+async def listening(connections: Pool, most_behind: int = 2000) -> AsyncIterator[Live]:
     """A gateway's ear."""
-    made = Live(FeedStore(connections, Targets()))
+    made = Live(FeedStore(connections, Targets()), most_behind)
     running = asyncio.create_task(made.run())
     try:
         yield made
@@ -168,14 +167,14 @@ async def test_a_lost_connection_costs_no_event(world: World, connections: Pool,
 
 
 async def test_who_does_not_keep_up_is_dropped_and_hears_the_rest_from_its_cursor(
-    world: World, ear: Live, monkeypatch: pytest.MonkeyPatch
+    world: World, connections: Pool, ear: Live
 ) -> None:
-    monkeypatch.setattr(live, "MOST_BEHIND", 3)
     start = await ear.cursor(ME)
-    async with noting(ear.follow(ME)) as brisk:
-        slow = ear.follow(ME)
+    async with noting(ear.follow(ME)) as brisk, listening(connections, most_behind=3) as other:
+        slow = other.follow(ME)
         first = asyncio.create_task(slow.__anext__())
-        await begun(ear, listeners=2)
+        await begun(ear)
+        await begun(other)
         story = await world.opens(["alice"])
         await first
         await story.acknowledge()
@@ -183,8 +182,7 @@ async def test_who_does_not_keep_up_is_dropped_and_hears_the_rest_from_its_curso
         told = await all_of(story, brisk)
         with pytest.raises(Lagging):
             await slow.__anext__()
-        await begun(ear)
-    monkeypatch.undo()
+        await slow.aclose()
     async with noting(ear.follow(ME, start)) as rest:
         await begun(ear)
         assert of(story, rest) == told

@@ -32,6 +32,7 @@ class Service:
     """A gateway and a worker, each its own process."""
 
     url: str
+    grpc: str
     environment: dict[str, str]
     http: httpx.AsyncClient
 
@@ -74,20 +75,20 @@ async def process(name: str, environment: dict[str, str], port: int, path: str |
 
 
 @contextlib.asynccontextmanager
-async def a_service(database_url: str) -> AsyncIterator[Service]:
-    """A gateway and a worker on a database and a Temporal of their own."""
-    port, worker_port = free_port(), free_port()
+async def serving(beside: str) -> AsyncIterator[Service]:
+    """A service with a database of its own, on the server of another one, and a Temporal of its own."""
+    port, worker_port, grpc_port = free_port(), free_port(), free_port()
     async with (
-        another_database(database_url, migrated=False) as url,
+        another_database(beside, migrated=False) as url,
         temporal() as address,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
         environment = os.environ | {
-            "DATABASE_URL": url, "TEMPORAL_ADDRESS": address, "API_PORT": "0",
+            "DATABASE_URL": url, "TEMPORAL_ADDRESS": address, "API_PORT": "0", "GRPC_PORT": str(grpc_port),
             "LLM_IM__SERVER__HTTP_PORT": str(port), "LLM_IM__SERVER__METRICS_PORT": "0",
             "LLM_IM__SERVER__WORKER_METRICS_PORT": str(worker_port), "LLM_IM_ENDPOINT": f"http://127.0.0.1:{port}",
         }  # fmt: skip
         migrated = await command("migrate", environment=environment)
         assert migrated.code == 0, migrated.complained
         async with process("worker", environment, worker_port), process("serve", environment, port, "/health/ready"):
-            yield Service(f"http://127.0.0.1:{port}", environment, client)
+            yield Service(f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}", environment, client)

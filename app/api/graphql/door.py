@@ -37,6 +37,7 @@ class Door:
         self.schema = Schema(
             Limits(said.max_depth, said.max_aliases, said.max_tokens, said.max_complexity),
             introspection=server.loopback if said.introspection is None else said.introspection,
+            most_behind=said.max_waiting,
         )
         self.sockets = Sockets(gateway, self.schema)
 

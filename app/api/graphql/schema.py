@@ -41,7 +41,7 @@ CURSOR = re.compile(r"\bafter\b")
 class Schema(strawberry.Schema):
     """Subscriptions of the same words by the same caller share one run."""
 
-    def __init__(self, limits: Limits, *, introspection: bool) -> None:
+    def __init__(self, limits: Limits, *, introspection: bool, most_behind: int) -> None:
         def limited() -> Limited:
             made = Limited()
             made.limits = limits
@@ -52,7 +52,7 @@ class Schema(strawberry.Schema):
             query=Query, mutation=Mutation, subscription=Subscription, extensions=[limited, *closed],
             config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=not introspection),
         )  # fmt: skip
-        self.sharing = Sharing()
+        self.sharing = Sharing(most_behind)
         for name in IN_BOTH_CASINGS:
             _in_both_casings(cast("GraphQLObjectType", self._schema.type_map[name]))
 

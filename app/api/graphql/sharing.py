@@ -43,7 +43,8 @@ class Shared:
 class Sharing:
     """The subscriptions that run, by who may see them and what was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_behind: int) -> None:
+        self.most_behind = most_behind
         self.running: dict[Hashable, Shared] = {}
 
     async def listen(self, key: Hashable, begin: Begin, drop: Callable[[], None]) -> AsyncGenerator[Result, None]:
@@ -51,7 +52,7 @@ class Sharing:
         shared = self.running.get(key)
         if shared is None or (shared.running is not None and shared.running.done()):
             shared = self.running[key] = Shared(begin)
-        backlog: Backlog[Result] = Backlog(drop)
+        backlog: Backlog[Result] = Backlog(self.most_behind, drop)
         metrics.GRAPHQL_SUBSCRIPTIONS.set(len(self.running))
         shared.listeners.add(backlog)
         if shared.running is None:

@@ -30,8 +30,6 @@ from app.runtime import Gateway
 from app.telemetry import metrics
 
 UNAUTHORIZED, INIT_TIMEOUT, BAD_REQUEST, TRY_AGAIN_LATER = 4401, 4408, 4400, 1013
-LOOKS_AGAIN_SECS = 20.0
-"""How often the key or token behind an open connection is looked at again (chosen: well under a minute)."""
 REASON_MAX = 120
 """Bytes; a close frame has 123 for it."""
 KEYS = ("authorization", "authtoken", "token", "x-api-key", "apikey")
@@ -141,10 +139,11 @@ class Connection:
 
     async def _watch(self) -> None:
         """Closes the socket once the key is revoked, or the token has run out."""
+        again = self.gateway.settings.graphql.recheck_secs
         while self.context.who is not None:
             expires = self.context.who.expires_at
-            left = (expires - datetime.now(UTC)).total_seconds() if expires else LOOKS_AGAIN_SECS
-            await asyncio.sleep(max(0.0, min(left, LOOKS_AGAIN_SECS)))
+            left = (expires - datetime.now(UTC)).total_seconds() if expires else again
+            await asyncio.sleep(max(0.0, min(left, again)))
             if expires is not None and expires <= datetime.now(UTC):
                 await self._close(UNAUTHORIZED, "The token has expired.")
                 return

@@ -9,7 +9,12 @@ from app.domain.errors import Invalid
 from app.service.catalogue import Imported
 
 router = APIRouter(prefix="/services", tags=["services"])
-YAML = {"requestBody": {"required": True, "content": {"application/yaml": {"schema": {"type": "string"}}}}}
+YAML = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/yaml": {"schema": {"description": "Entities, one a document."}}},
+    }
+}
 
 
 @router.post("/import", openapi_extra=YAML)

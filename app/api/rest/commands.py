@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Request, status
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictInt, StringConstraints, model_validator
 
 from app.api.auth import Caller
 from app.api.rest.wire import IDEMPOTENT, Served, accepts, idempotency_key, read
@@ -49,12 +49,16 @@ class Close(Said):
 class Escalate(Said):
     """`level` is the one to go to, the next when left out. Going to one that was reached already changes nothing."""
 
-    level: int | None = Field(None, ge=1)
+    level: StrictInt | None = Field(None, ge=1)
     escalate_to: Name | None = None
 
 
 class Assign(Said):
     """What is left out stays as it is; null takes it away."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["assigned_to"]}, {"required": ["assigned_team"]}]}
+    )
 
     assignee: Name | None = Field(None, validation_alias=AliasChoices("assigned_to", "assignee", "user_id"))
     team: Name | None = Field(None, validation_alias=AliasChoices("assigned_team", "team", "team_id"))
@@ -76,6 +80,12 @@ class ChangeSeverity(Said):
 
 class Snooze(Said):
     """One of: a moment, seconds, minutes."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [
+        {"required": ["until"], "properties": {"until": {"type": "string"}}},
+        {"required": ["duration_secs"], "properties": {"duration_secs": {"type": "integer"}}},
+        {"required": ["minutes"], "properties": {"minutes": {"type": "integer"}}},
+    ]})  # fmt: skip
 
     until: Instant | None = None
     duration_secs: int | None = Field(None, gt=0, le=LONGEST_SNOOZE.total_seconds())

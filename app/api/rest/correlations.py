@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, status
 
 from app.api.auth import Caller
 from app.api.rest.query import asking, query
-from app.api.rest.wire import Served, accepts, read
+from app.api.rest.wire import NOT_FOUND, Served, accepts, read
 from app.domain.grouping import CorrelationStats, GroupPage, GroupQuery
 from app.service.correlations import (
     Correlation,
@@ -40,7 +40,7 @@ async def stats(who: Caller, gateway: Served) -> CorrelationStats:
     return await gateway.correlations.stats(who)
 
 
-@router.post("/correlations/manual", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(Gather))
+@router.post("/correlations/manual", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(Gather) | NOT_FOUND)
 async def gather(request: Request, who: Caller, gateway: Served) -> GroupDetail:
     """Groups incidents by hand, or adds them to the group that one of them is in. 409 when they are in several."""
     return await gateway.correlations.gather(who, await read(request, Gather))

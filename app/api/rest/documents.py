@@ -50,6 +50,7 @@ def router_of(kind: str, path: str) -> APIRouter:
     @router.post(
         "",
         name=f"create {kind}",
+        include_in_schema=kind != "silences",  # which has a route of its own
         status_code=status.HTTP_201_CREATED,
         openapi_extra=accepts(shape),
         responses=gives(version, 201),
@@ -70,7 +71,7 @@ def router_of(kind: str, path: str) -> APIRouter:
     @router.put(
         "/{id}",
         name=f"put {kind}",
-        openapi_extra=accepts(shape) | {"parameters": [*IF_MATCH["parameters"], IF_NONE_MATCH]},
+        openapi_extra=nameless(shape) | {"parameters": [*IF_MATCH["parameters"], IF_NONE_MATCH]},
         responses=gives(version),
     )
     async def put(request: Request, id: Id, who: Caller, gateway: Served) -> Response:  # noqa: A002
@@ -104,6 +105,15 @@ def version_of(shape: type[BaseModel]) -> type[BaseModel]:
     )
 
 
+def nameless(shape: type[BaseModel]) -> dict[str, Any]:
+    """The body of a document whose id stands in the address, and may be left out."""
+    extra = accepts(shape)
+    schema = extra["requestBody"]["content"]["application/json"]["schema"]
+    schema["properties"].pop("id")
+    schema["required"] = [name for name in schema["required"] if name != "id"]
+    return extra
+
+
 def gives(shape: type[BaseModel], code: int = status.HTTP_200_OK) -> dict[int | str, dict[str, Any]]:
     """An operation's `responses` for a `tagged` answer."""
     return {code: {"model": shape, "headers": {"ETag": {"description": "The version.", "schema": {"type": "string"}}}}}
@@ -128,7 +138,10 @@ def writable(body: object) -> dict[str, Any]:
 
 def expected(request: Request) -> int | None:
     """The version that If-Match names (`"3"`, as the ETag was); ABSENT for `If-None-Match: *`; None without either."""
-    if request.headers.get("if-none-match", "").strip() == "*":
+    unless = request.headers.get("if-none-match")
+    if unless is not None:
+        if unless.strip() != "*":
+            raise Invalid.field("If-None-Match", "must be *, for a document that must not exist yet")
         return ABSENT
     match = request.headers.get("if-match")
     if match is None:

@@ -142,9 +142,10 @@ class Door(NamedTuple):
     endpoint: Endpoint
     body: dict[str, Any]
     answers: Answers
+    idempotent: bool = False
 
 
-def documented(door: Door, *, idempotent: bool = False) -> dict[str, Any]:
+def documented(door: Door) -> dict[str, Any]:
     """The OpenAPI path item."""
     summary, _, more = (door.endpoint.__doc__ or "").partition("\n")
     operation: dict[str, Any] = {
@@ -153,7 +154,7 @@ def documented(door: Door, *, idempotent: bool = False) -> dict[str, Any]:
         "operationId": door.endpoint.__name__,
         "requestBody": {"required": True, "content": {"application/json": {"schema": door.body}}},
         "responses": {str(status.value): _answer(shape) for status, shape in door.answers.items()},
-        "parameters": list(IDEMPOTENT["parameters"]) if idempotent else [],
+        "parameters": list(IDEMPOTENT["parameters"]) if door.idempotent else [],
     }
     if more.strip():
         operation["description"] = " ".join(more.split())

@@ -12,7 +12,7 @@ from app.domain.access import Principal
 from app.domain.editing import Change
 from app.domain.record import Record
 from app.domain.representation import AlertView, EscalationView, IncidentView, NotificationView, TimelineEvent
-from app.domain.requests import IncidentPage, IncidentQuery
+from app.domain.requests import IncidentPage, IncidentQuery, PageNumber
 from app.runtime import Gateway
 
 OTHER_NAMES = {
@@ -56,7 +56,7 @@ class IncidentList(Record):
 
 
 class PageOf(Record):
-    page: int = Field(default=1, ge=1, le=1_000_000)
+    page: PageNumber = 1
     page_size: int = Field(default=50, ge=1, le=100)
 
 
@@ -69,10 +69,7 @@ class AlertList(Record):
 
 def query_of(request: Request) -> IncidentQuery:
     """The filters of a list request. Raises: Invalid."""
-    asked = query(request, IncidentQuery, OTHER_NAMES)
-    if asked.sort == "severity" and "order" not in asked.model_fields_set:
-        return asked.model_copy(update={"order": "asc"})  # P0 first is what is meant
-    return asked
+    return query(request, IncidentQuery, OTHER_NAMES)
 
 
 @router.get("", openapi_extra=asking(IncidentQuery))
@@ -87,12 +84,12 @@ async def get_incident(incident_id: str, who: Caller, gateway: Served) -> Incide
     return await gateway.incidents.get(who, incident_id)
 
 
-@router.patch("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
+@router.patch("/{incident_id}", openapi_extra=accepts(Change, required=False) | IDEMPOTENT)
 async def change_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     return await _changed(request, incident_id, who, gateway)
 
 
-@router.put("/{incident_id}", openapi_extra=accepts(Change) | IDEMPOTENT)
+@router.put("/{incident_id}", openapi_extra=accepts(Change, required=False) | IDEMPOTENT)
 async def put_incident(request: Request, incident_id: str, who: Caller, gateway: Served) -> IncidentView:
     """The same as PATCH, for older clients."""
     return await _changed(request, incident_id, who, gateway)

@@ -28,7 +28,7 @@ from app.api.rest.doors import (
     Told,
     documented,
 )
-from app.api.rest.wire import inlined, read_json, reply, served, taken
+from app.api.rest.wire import inlined, nullable, read_json, reply, served, taken
 from app.domain.access import Principal
 from app.domain.dedup import Outcome
 from app.domain.errors import Forbidden, Invalid, NotFound
@@ -37,24 +37,14 @@ from app.domain.requests import Ingested
 from app.runtime import public
 from app.sources import SOURCES, alertmanager, events, native, pagerduty
 
-DUPLICATE = frozenset({Outcome.MERGED, Outcome.REPEAT})
-MESSAGES = {
-    Outcome.CREATED: "A new incident was opened.",
-    Outcome.MERGED: "Merged into an open incident.",
-    Outcome.REOPENED: "The incident was resolved a short while ago, and is open again.",
-    Outcome.REPEAT: "This very delivery was received before; nothing changed.",
-    Outcome.RESOLVED: "The source says that it is over; the incident is being resolved.",
-    Outcome.IGNORED: "Nothing is open that this alert could end.",
-}
-
 
 def told(answer: Ingested) -> dict[str, object]:
     return {
         "alert_id": answer.alert_id,
         "incident_id": answer.incident_id,
-        "status": "Duplicate" if answer.outcome in DUPLICATE else "Accepted",
+        "status": "Duplicate" if answer.outcome.duplicate else "Accepted",
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
     }
 
 
@@ -112,7 +102,7 @@ async def post_incident(request: Request) -> Response:
         "incident_id": answer.incident_id,
         "duplicate_of": None if created else answer.incident_id,
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
     }
     if shown is None or (isinstance(body, dict) and "event" in body):
         return reply({**envelope, "incident": shown}, HTTPStatus.CREATED if created else HTTPStatus.OK)
@@ -144,7 +134,7 @@ async def _take_event(request: Request, source: str | None) -> Response:
     alert = events.event(await read_json(request), headers=request.headers, source=source)
     gateway = served(request)
     [answer] = await gateway.alerts.ingest(who, [alert])
-    duplicate, base = answer.outcome in DUPLICATE, f"{public(gateway.settings)}/api/v1"
+    duplicate, base = answer.outcome.duplicate, f"{public(gateway.settings)}/api/v1"
     execution = alert.event.execution_id if alert.event is not None else None
     said = {
         "status": "duplicate" if duplicate else "accepted",
@@ -153,7 +143,7 @@ async def _take_event(request: Request, source: str | None) -> Response:
         "incident_id": answer.incident_id,
         "duplicate_of": answer.incident_id if duplicate else None,
         "outcome": answer.outcome,
-        "message": MESSAGES[answer.outcome],
+        "message": answer.outcome.sentence,
         "links": {
             "incident": f"{base}/incidents/{answer.incident_id}",
             "api": f"{base}/events/{answer.alert_id}",
@@ -207,15 +197,15 @@ async def _routed(request: Request) -> tuple[Principal, object]:
 
 
 def either(*shapes: type[BaseModel]) -> dict[str, Any]:
-    return {"anyOf": [taken(shape) for shape in shapes]}
+    return {"anyOf": [taken(shape, nulls=True) for shape in shapes]}
 
 
-BATCH = {
+BATCH: dict[str, Any] = {
     "type": "object",
     "properties": {
         "alerts": {
             "type": "array",
-            "items": {"type": "object", "description": "An alert as at /alerts; one that is none is answered so."},
+            "items": {"description": "An alert as at /alerts; one that is none is answered so."},
             "minItems": 1,
             "maxItems": native.BATCH_MAX,
         }
@@ -223,35 +213,54 @@ BATCH = {
     "required": ["alerts"],
     "additionalProperties": False,
 }
+TRIGGER, UPDATE = (nullable(inlined(shape.model_json_schema())) for shape in (pagerduty.Trigger, pagerduty.Update))
+TRIGGER["properties"]["event_action"] = {"type": "string", "enum": ["trigger"]}
+UPDATE["properties"]["event_action"] = {"type": "string", "enum": ["acknowledge", "resolve"]}
+UPDATE["required"].append("event_action")
+PAGERDUTY = {"anyOf": [TRIGGER, UPDATE]}
 EVENT = {HTTPStatus.ACCEPTED: (EventTaken, ExecutionTaken)}
 OURS = (
-    Door("/alerts", post_alert, taken(native.AlertBody), {HTTPStatus.OK: Told}),
-    Door("/alerts/batch", post_batch, BATCH, {HTTPStatus.OK: Batch}),
+    Door("/alerts", post_alert, taken(native.AlertBody, nulls=True), {HTTPStatus.OK: Told}, idempotent=True),
+    Door("/alerts/batch", post_batch, {"anyOf": [BATCH, BATCH["properties"]["alerts"]]}, {HTTPStatus.OK: Batch}),
     Door(
         "/incidents",
         post_incident,
         either(native.IncidentBody, native.EventBody),
         {HTTPStatus.CREATED: (Opened, Envelope), HTTPStatus.OK: Envelope},
+        idempotent=True,
     ),
-    Door("/events", post_event, either(events.EventBody, events.Envelope), EVENT),
-    Door("/events/sentinel", post_sentinel_event, either(events.SentEventBody, events.SentEnvelope), EVENT),
-    Door("/events/shield", post_shield_event, either(events.SentEventBody, events.SentEnvelope), EVENT),
+    Door("/events", post_event, either(events.EventBody, events.Envelope), EVENT, idempotent=True),
     Door(
-        "/ingest/{source}", post_source, inlined(alertmanager.Webhook.model_json_schema()), {HTTPStatus.OK: SourceTaken}
+        "/events/sentinel",
+        post_sentinel_event,
+        either(events.SentEventBody, events.SentEnvelope),
+        EVENT,
+        idempotent=True,
+    ),
+    Door(
+        "/events/shield", post_shield_event, either(events.SentEventBody, events.SentEnvelope), EVENT, idempotent=True
+    ),
+    Door(
+        "/ingest/{source}",
+        post_source,
+        nullable(inlined(alertmanager.Webhook.model_json_schema())),
+        {HTTPStatus.OK: SourceTaken},
     ),
 )
 VENDORS = (
-    Door("/api/v2/alerts", push_alerts, inlined(alertmanager.Pushed.model_json_schema()), {HTTPStatus.OK: None}),
+    Door(
+        "/api/v2/alerts", push_alerts, nullable(inlined(alertmanager.Pushed.model_json_schema())), {HTTPStatus.OK: None}
+    ),
     Door(
         "/v2/enqueue",
         enqueue,
-        inlined(pagerduty.Trigger.model_json_schema()),
+        PAGERDUTY,
         {HTTPStatus.ACCEPTED: Enqueued, HTTPStatus.BAD_REQUEST: InvalidEvent},
     ),
     Door(
         "/v2/change/enqueue",
         enqueue_change,
-        inlined(pagerduty.Change.model_json_schema()),
+        nullable(inlined(pagerduty.Change.model_json_schema())),
         {HTTPStatus.ACCEPTED: ChangeEnqueued, HTTPStatus.BAD_REQUEST: InvalidEvent},
     ),
 )
@@ -284,6 +293,4 @@ ROUTES: list[BaseRoute] = [
         *((door, door.path) for door in VENDORS),
     ]
 ]
-PATHS = {f"/api/v1{door.path}": documented(door, idempotent=True) for door in OURS} | {
-    door.path: documented(door) for door in VENDORS
-}
+PATHS = {f"/api/v1{door.path}": documented(door) for door in OURS} | {door.path: documented(door) for door in VENDORS}

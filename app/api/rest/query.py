@@ -18,7 +18,7 @@ NO_OTHERS: Mapping[str, str] = {}
 def query(request: Request, shape: type[R], others: Mapping[str, str] = NO_OTHERS) -> R:
     """The query string as one of `shape`; `others` are further names of its fields.
 
-    Lists are repeated or have commas, with or without `[]`; objects are pairs like `team:payments`. Page 0 is 1.
+    Lists are repeated or have commas, with or without `[]`; objects are pairs like `team:payments`.
 
     Raises: Invalid naming the parameter, and for an unknown one those there are.
     """
@@ -37,7 +37,7 @@ def query(request: Request, shape: type[R], others: Mapping[str, str] = NO_OTHER
             case {"format": "date-time"}:
                 asked[name] = value.replace(" ", "+")  # an unescaped + of a time zone arrives as a blank
             case _:
-                asked[name] = "1" if (name, value) == ("page", "0") else value
+                asked[name] = value
     return decode(shape, asked)
 
 

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response, status
 from app.api.auth import Caller
 from app.api.rest.documents import Id, gives, tagged, version_of
 from app.api.rest.query import asking, query
-from app.api.rest.wire import Served, accepts, read
+from app.api.rest.wire import NOT_FOUND, Served, accepts, read
 from app.domain.record import Record
 from app.domain.suppression import Silence
 from app.service.suppression import NewSilence, SilenceView, Suppression
@@ -20,7 +20,10 @@ class Which(Record):
 
 
 @router.post(
-    "/silences", status_code=status.HTTP_201_CREATED, openapi_extra=accepts(NewSilence), responses=gives(SILENCE, 201)
+    "/silences",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=accepts(NewSilence) | NOT_FOUND,
+    responses=gives(SILENCE, 201),
 )
 async def silence(request: Request, who: Caller, gateway: Served) -> Response:
     """Pages nobody for what matches, or for the problem of one incident, for a while. 409 when the id is taken."""

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BaseModel
 from app.api.limits import parse_json, read_body
 from app.domain.decode import decode
 from app.runtime import Gateway
+from app.sources.native import delivery_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -43,7 +44,8 @@ def reply(body: object, status: int = 200) -> Response:
 
 
 def idempotency_key(request: Request) -> str | None:
-    return request.headers.get("idempotency-key")
+    """Raises: Invalid."""
+    return delivery_of(request.headers)
 
 
 def accepts(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -64,15 +66,39 @@ IDEMPOTENT: dict[str, Any] = {
 }
 
 
-def taken(shape: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a body that `decode` takes: nothing but its fields, each by its first name."""
+NOT_FOUND: dict[str, Any] = {"responses": {"404": {"$ref": "#/components/responses/NotFound"}}}
+"""An operation's `openapi_extra` where the body names something that must be there."""
+
+
+def taken(shape: type[BaseModel], *, nulls: bool = False) -> dict[str, Any]:
+    """The JSON schema of a body that `decode` takes: nothing but its fields, each by its first name.
+
+    `nulls`: null is the same as left out.
+    """
     schema: dict[str, Any] = closed(inlined(shape.model_json_schema()))
+    schema = nullable(schema) if nulls else schema
     for field in shape.model_fields.values():
         if isinstance(names := field.validation_alias, AliasChoices) and len(names.choices) > 1:
             first, *others = (str(choice) for choice in names.choices)
             prop = schema["properties"][first]
             prop["description"] = " ".join([prop.get("description", ""), f"Also: {', '.join(others)}."]).strip()
     return schema
+
+
+def nullable(schema: Any) -> Any:
+    """A JSON schema in which what may be left out may be null."""
+    if isinstance(schema, list):
+        return [nullable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {name: nullable(part) for name, part in schema.items()}
+    if isinstance(properties := whole.get("properties"), dict):
+        whole["properties"] = {
+            name: part if name in whole.get("required", ()) or {"type": "null"} in part.get("anyOf", ()) else
+            {"anyOf": [part, {"type": "null"}]}
+            for name, part in properties.items()
+        }  # fmt: skip
+    return whole
 
 
 def closed(schema: Any) -> Any:

@@ -66,9 +66,11 @@ class IncidentManagerClient:
         ping_secs: float = 5,
     ) -> None:
         headers = {"Accept": "application/json"} | ({"X-API-Key": api_key} if api_key else {})
-        self._http = httpx.AsyncClient(timeout=timeout_secs, headers=headers)
-        self._rest = Rest(address(endpoint), self._http, retry_for_secs)
-        self._live = live.Listener(self._rest.endpoint, api_key, ping_secs)
+        base = address(endpoint)
+        # Reading the authorities that TLS trusts takes longer than a request: where there is no TLS, it is left out.
+        self._http = httpx.AsyncClient(timeout=timeout_secs, headers=headers, verify=base.startswith("https://"))
+        self._rest = Rest(base, self._http, retry_for_secs)
+        self._live = live.Listener(base, api_key, ping_secs)
 
     async def __aenter__(self) -> Self:
         return self
