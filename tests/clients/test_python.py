@@ -19,6 +19,7 @@ from llm_incident_manager_client import (
     NewAlert,
     NotFound,
     SyncIncidentManagerClient,
+    Unauthenticated,
 )
 from tests.support.service import Service
 
@@ -162,9 +163,18 @@ async def test_a_refusal_says_what_is_allowed(client: IncidentManagerClient) -> 
 
 
 def test_an_address_must_be_one() -> None:
-    for nonsense in ("localhost:8080", "ftp://localhost", ""):
+    for nonsense in ("localhost:8080", "ftp://localhost", "http://[", "http://localhost:eighty", ""):
         with pytest.raises(BadAddress, match="looks like http://"):
             IncidentManagerClient(nonsense)
+
+
+async def test_what_can_not_be_sent_is_refused_here(client: IncidentManagerClient) -> None:
+    for key in ("schlüssel", "two\r\nlines"):
+        with pytest.raises(Unauthenticated, match="ASCII"):
+            IncidentManagerClient(api_key=key)
+    for id_ in ("", "..", "a/../b", "ü"):
+        with pytest.raises(NotFound):
+            await client.get(id_)
 
 
 def test_both_clients_have_the_same_methods() -> None:

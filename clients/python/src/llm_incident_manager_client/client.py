@@ -37,7 +37,7 @@ from llm_incident_manager_client.models import (
     TimelineEvent,
     read,
 )
-from llm_incident_manager_client.rest import CREATED, HEALTHY_OR_NOT, Reply, Rest, address, encoded
+from llm_incident_manager_client.rest import CREATED, HEALTHY_OR_NOT, Reply, Rest, address, encoded, key_header
 
 BATCH, BATCH_BYTES = 1000, 4_000_000
 """How much the server takes at once, the bytes with room to spare."""
@@ -65,7 +65,7 @@ class IncidentManagerClient:
         retry_for_secs: float = 60,
         ping_secs: float = 5,
     ) -> None:
-        headers = {"Accept": "application/json"} | ({"X-API-Key": api_key} if api_key else {})
+        headers = {"Accept": "application/json", **key_header(api_key)}
         base = address(endpoint)
         # Reading the authorities that TLS trusts takes longer than a request: where there is no TLS, it is left out.
         self._http = httpx.AsyncClient(timeout=timeout_secs, headers=headers, verify=base.startswith("https://"))

@@ -151,8 +151,10 @@ async def _let_in(socket: "ClientConnection", api_key: str | None) -> None:
 
 
 def _in_words_of_rest(heard: dict[str, Any]) -> dict[str, Any]:
-    """GraphQL calls incident_created INCIDENT_CREATED, and Security SECURITY."""
-    heard["event"]["event_type"] = heard["event"]["event_type"].lower()
+    """GraphQL writes the words of closed lists in capitals."""
+    event = heard["event"]
+    event["event_type"] = event["event_type"].lower()
+    event["actor"]["type"] = event["actor"]["type"].lower()
     heard["incident"]["incident_type"] = heard["incident"]["incident_type"].capitalize()
     return heard
 

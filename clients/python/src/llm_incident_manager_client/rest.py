@@ -5,10 +5,11 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -81,7 +82,7 @@ class Rest:
         Raises: Refused, Unreachable, BadAnswer.
         """
         request = self.http.build_request(
-            method, "/".join([self.endpoint, *(quote(part, safe="") for part in path)]), params=_written(query or {}),
+            method, f"{self.endpoint}/{_target(path)}", params=_written(query or {}),
             content=None if body is None else encoded(body),
             headers={**_headers(method, key), **(headers or {})},
         )  # fmt: skip
@@ -107,10 +108,28 @@ class Rest:
 
 def address(endpoint: str) -> str:
     """The server's base address without a slash at its end. Raises: BadAddress."""
-    url = urlsplit(endpoint)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise BadAddress(f"{endpoint!r} is no address of a server; it looks like http://localhost:8080")
-    return endpoint.rstrip("/")
+    with suppress(httpx.InvalidURL):
+        url = httpx.URL(endpoint)
+        if url.scheme in ("http", "https") and url.host:
+            return endpoint.rstrip("/")
+    raise BadAddress(f"{endpoint!r} is no address of a server; it looks like http://localhost:8080")
+
+
+def key_header(api_key: str | None) -> dict[str, str]:
+    """Raises: Unauthenticated for what can't be sent."""
+    if not api_key:
+        return {}
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise refusal("AUTHENTICATION_ERROR", "An API key or a JWT has nothing but printable ASCII characters.")
+    return {"X-API-Key": api_key}
+
+
+def _target(path: Sequence[str]) -> str:
+    """Raises: NotFound for what would be another address."""
+    for part in path:
+        if part in ("", ".", ".."):
+            raise refusal("NOT_FOUND", f"{part!r} is no id")
+    return "/".join(quote(part, safe="") for part in path)
 
 
 def encoded(value: object) -> str:
