@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from app.api.rest.doors import InvalidEvent
 from app.domain.record import Record
@@ -10,6 +13,8 @@ from app.domain.record import Record
 Schema = dict[str, Any]
 
 METHODS = frozenset({"get", "put", "post", "delete", "patch"})
+EXAMPLES = Path(__file__).with_name("examples.json")
+"""Of a story that was played through: what was sent, and what was answered."""
 OPEN = frozenset({"/health", "/health/live", "/health/ready", "/ready", "/metrics"})
 """Where nobody has to say who asks."""
 
@@ -98,7 +103,22 @@ def completed(schema: Schema) -> Schema:
     schema["security"] = [{"key": []}, {"bearer": []}]
     for path, operation in operations(schema):
         _complete(path, operation)
+    _exemplify(schema, orjson.loads(EXAMPLES.read_bytes()))
     return schema
+
+
+def _exemplify(schema: Schema, said: Schema) -> None:
+    """Gives bodies, answers and what answers are made of the examples that are kept for them."""
+    for name, example in said["answers"].items():
+        schema["components"]["schemas"][name]["examples"] = [example]
+    for named, example in said["requests"].items():
+        method, path = named.split()
+        content = schema["paths"][path][method.lower()]["requestBody"]["content"]
+        content["application/json"]["example"] = example
+    for named, example in said["responses"].items():
+        method, path, status = named.split()
+        content = schema["paths"][path][method.lower()]["responses"][status]["content"]
+        content["application/json"]["example"] = example
 
 
 def operations(schema: Schema) -> Iterator[tuple[str, Schema]]:

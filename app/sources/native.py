@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from pydantic import AliasChoices, BeforeValidator, Field, StrictBool, WithJsonSchema
 
-from app.domain.alert import Alert, AlertStatus, Event, Labels, Statement
+from app.domain.alert import LABELS_MAX, Alert, AlertStatus, Event, Labels, Statement
 from app.domain.decode import Instant, decode, path_of
 from app.domain.errors import Invalid
 from app.domain.record import Record
@@ -38,10 +38,32 @@ def _as_map(value: object) -> object:
         return value
     if not all(isinstance(label, str) for label in value):
         raise ValueError("must be an object, or a list of strings like team=payments")
+    if len(value) > LABELS_MAX:
+        raise ValueError(f"must have at most {LABELS_MAX} items")
     return {name: text for name, _, text in (label.partition("=") for label in value)}
 
 
-LabelsOrList = Annotated[Labels, BeforeValidator(_as_map)]
+LabelsOrList = Annotated[
+    Labels,
+    BeforeValidator(_as_map),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "additionalProperties": {"type": "string", "maxLength": 4096},
+                    "propertyNames": {"minLength": 1, "maxLength": 256},
+                    "maxProperties": LABELS_MAX,
+                },
+                {
+                    "type": "array",
+                    "items": {"type": "string", "pattern": "^[^=]{1,256}(=[^=]{0,4096})?$"},
+                    "maxItems": LABELS_MAX,
+                },
+            ]
+        }
+    ),
+]
 
 
 class AlertBody(Statement):
@@ -71,6 +93,9 @@ class IncidentBody(AlertBody):
     """POST /api/v1/incidents: an alert that somebody reports by hand."""
 
     source: Name = "api"
+    incident_type: IncidentType = Field(
+        IncidentType.UNKNOWN, validation_alias=AliasChoices("incident_type", "alert_type")
+    )
     assigned_to: Name | None = None
 
 

@@ -52,13 +52,13 @@ async def test_a_life_with_the_bodies_older_clients_send(service: Service) -> No
     assert resolved["status"] == "RESOLVED"
     assert resolved["resolution"] | {"resolved_at": ""} == {
         "root_cause": "leak", "resolution_notes": "restarted", "resolved_by": "ada@example.com", "resolved_at": "",
-        "method": "Manual",
+        "method": "Manual", "playbook_used": None, "actions_taken": [],
     }  # fmt: skip
     closed = await ask(service, incident, "close", {"post_mortem_url": "https://example.com/pm", "notes": "done"})
     assert closed["status"] == "CLOSED"
     assert (await ask(service, incident, "reopen", {"reason": "it is back"}))["status"] == "NEW"
     again = await ask(service, incident, "resolve", {"resolution_notes": "fixed", "playbook_used": "restart"})
-    assert again["resolution"]["resolution_notes"] == "fixed"
+    assert (again["resolution"]["resolution_notes"], again["resolution"]["playbook_used"]) == ("fixed", "restart")
     kinds = [event["event_type"] for event in await timeline(service, incident)]
     wanted = ["acknowledged", "state_changed", "resolved", "closed", "reopened", "resolved"]
     assert [kind for kind in kinds if kind in wanted] == wanted

@@ -283,6 +283,7 @@ DEEP = "{ incidents { nodes " + "{ relatedIncidents " * 9 + "{ id }" + " }" * 9 
         ("{ " + " ".join(f"a{n}: version {{ version }}" for n in range(16)) + " }", "aliases"),
         (ALIASES, "aliases"),
         (FRAGMENTS, "complexity"),
+        ("{ " + "version { version } " * 21 + "}", "repetition of a field"),
         ("{ incidents(first: 100) { nodes { relatedIncidents { alerts { id } timeline { seq } } } } }", "complexity"),
         ("{ incidents(first: 100) { nodes { relatedIncidents { relatedIncidents { id } } } } }", "complexity"),
         ("{ " + "version { version } " * 400 + "}", None),

@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from app.api import errors as rest
-from app.api.grpc import door, errors, health
+from app.api.grpc import door, errors, health, streams
 from app.api.grpc.pb import alerts_pb2 as alerts
 from app.api.grpc.pb import incidents_pb2 as pb
 from app.child import CannotStart
@@ -157,19 +157,19 @@ async def test_a_token_is_as_good_as_a_key(database_url: str) -> None:
 
 
 async def test_a_stream_ends_with_its_key(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "LOOKS_AGAIN_SECS", 0.05)
+    monkeypatch.setattr(streams, "LOOKS_AGAIN_SECS", 0.05)
     async with (
         another_database(database_url) as url, house(url) as made, client(made.address) as caller,
     ):  # fmt: skip
-        keys, streams = made.gateway.keys, []
+        keys, open_ones = made.gateway.keys, []
         for name in ("leaves", "stays"):
             metadata = (("x-api-key", await keys.create(name, Role.VIEWER)),)
-            streams.append(caller.alerts.StreamAlerts(alerts.StreamAlertsRequest(), metadata=metadata))
+            open_ones.append(caller.alerts.StreamAlerts(alerts.StreamAlertsRequest(), metadata=metadata))
         await caller.health.Check(HealthCheckRequest())
         await keys.revoke("leaves")
-        assert (await refused(streams[0])).status is S.UNAUTHENTICATED
-        assert not streams[1].done()
-        streams[1].cancel()
+        assert (await refused(open_ones[0])).status is S.UNAUTHENTICATED
+        assert not open_ones[1].done()
+        open_ones[1].cancel()
 
 
 async def test_each_key_has_its_limit_and_hears_of_it(database_url: str) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
+import jsonschema_rs
 import pytest
 
 from tests.api.conftest import Service, serving
@@ -19,6 +22,73 @@ async def described(database_url: str) -> AsyncIterator[Service]:
     """A service that asks for a key."""
     async with serving(database_url) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+async def document(api: httpx.AsyncClient) -> Any:
+    return (await api.get("/openapi.json")).json()
+
+
+def operations(document: Any) -> Iterator[tuple[str, Any]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def resolved(part: Any, document: Any) -> Any:
+    """What a $ref names, else the part itself."""
+    while "$ref" in part:
+        name = part["$ref"].split("/")
+        part = document[name[1]][name[2]][name[3]]
+    return part
+
+
+def test_every_operation_is_described_with_every_refusal_in_one_form(document: Any) -> None:
+    error = {"$ref": "#/components/schemas/Error"}
+    for name, operation in operations(document):
+        assert operation["summary"], name
+        assert operation["tags"], name
+        assert "422" not in operation["responses"], name
+        open_to_all = operation.get("security") == [] and "health" in operation["tags"]
+        assert open_to_all or operation["responses"].keys() >= {"400", "401", "429", "503"}, name
+        if "requestBody" in operation:
+            assert "413" in operation["responses"], name
+        for status, answer in operation["responses"].items():
+            if status[0] == "4" and not name.startswith("POST /v2/"):
+                assert resolved(answer, document)["content"]["application/json"]["schema"] == error, name
+    assert {"key", "bearer"} <= document["components"]["securitySchemes"].keys()
+
+
+def test_every_json_body_has_an_example_and_every_example_is_one(document: Any) -> None:
+    for name, operation in operations(document):
+        media = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if media is not None:
+            assert fits(media["example"], media["schema"], document), name
+    for status, media in answers(document):
+        example = media.get("example") or example_of(media["schema"], document)
+        assert fits(example, media["schema"], document), status
+
+
+def answers(document: Any) -> Iterator[tuple[str, Any]]:
+    """The JSON of every answer that is no refusal and is more than any object."""
+    for name, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            media = resolved(answer, document).get("content", {}).get("application/json", {})
+            if status[0] == "2" and media.get("schema", {}).keys() - {"title", "type", "additionalProperties"}:
+                yield f"{name} {status}", media
+
+
+def example_of(schema: Any, document: Any) -> Any:
+    if schema.get("type") == "array":
+        return [example_of(schema["items"], document)]
+    for one in schema.get("anyOf", [schema]):
+        if examples := resolved(one, document).get("examples"):
+            return examples[0]
+    return None
+
+
+def fits(example: object, schema: Any, document: Any) -> bool:
+    return jsonschema_rs.validator_for({"components": document["components"]} | schema).is_valid(example)
 
 
 @pytest.mark.timeout(240)

@@ -318,7 +318,7 @@ async def guarded(database_url: str, **settings: str) -> AsyncIterator[Guarded]:
             process("serve", environment, port, "/health") as pid,
             httpx.AsyncClient(base_url=address_, headers={"X-API-Key": key}) as client,
         ):
-            yield Guarded(address_, "", environment, client, pid, keys, key)
+            yield Guarded(address_, environment, client, pid, keys, key)
 
 
 async def test_keys_are_asked_for_and_watched(database_url: str) -> None:

@@ -33,6 +33,7 @@ class Stack:
     supervisor: int
     log: Path
     port: int
+    grpc_port: int
     database_url: str
     temporal_address: str
 
@@ -68,7 +69,9 @@ async def fresh(**settings: str) -> AsyncIterator[Stack]:
         async with running(child) as process:
             database = Cluster(home, ports["STACK__POSTGRES_PORT"])
             temporal = f"127.0.0.1:{ports['STACK__TEMPORAL_PORT']}"
-            yield Stack(process.pid, log, ports["SERVER__HTTP_PORT"], database.url, temporal)
+            yield Stack(
+                process.pid, log, ports["SERVER__HTTP_PORT"], ports["SERVER__GRPC_PORT"], database.url, temporal
+            )
 
 
 def environment(home: Path, ports: dict[str, int]) -> dict[str, str]:

@@ -226,8 +226,8 @@ class Scripted:
         for cursor, seq in self.sent.popleft():
             await socket.send(json.dumps({"id": "1", "type": "next", "payload": {"data": {"incidentEvents": {
                 "cursor": cursor, "update_type": "UPDATED", "incident": INCIDENT, "newer": "unknown to this client",
-                "event": {"seq": seq, "incident_id": "i", "event_type": "PAGED", "actor": {"name": "system", "type": "SYSTEM"},
-                          "timestamp": "2026-01-01T00:00:00Z"},
+                "event": {"seq": seq, "incident_id": "i", "event_type": "PAGED", "timestamp": "2026-01-01T00:00:00Z",
+                          "actor": {"name": "system", "type": "SYSTEM"}},
             }}}}))  # fmt: skip
         await socket.close(1013 if self.sent else 4401, "Too many events wait for this listener.")
 

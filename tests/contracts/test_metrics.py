@@ -120,7 +120,11 @@ def test_the_names_dashboards_rely_on_are_there_before_anything_happened() -> No
         "notification_delivery_duration_seconds unreachable_targets_total outbox_oldest_seconds outbox_pending"
     )
     assert named >= {f"incident_manager_{name}" for name in core.split()}
-    assert named >= {f"llm_incident_manager_http_{name}" for name in ("requests_total", "request_duration_seconds")}
+    for door in ("http", "grpc"):
+        assert named >= {
+            f"llm_incident_manager_{door}_{name}" for name in ("requests_total", "request_duration_seconds")
+        }
+    assert "llm_incident_manager_grpc_streams_active" in named
     assert value(body.decode(), "incident_manager_incidents_created_total", {"severity": "P0"}) is not None
 
 

@@ -32,9 +32,13 @@ class Service:
     """A gateway and a worker, each its own process."""
 
     url: str
-    grpc: str
     environment: dict[str, str]
     http: httpx.AsyncClient
+
+    @property
+    def grpc(self) -> str:
+        """Where gRPC is served."""
+        return f"127.0.0.1:{self.environment['GRPC_PORT']}"
 
     async def cli(self, *arguments: str, **environment: str) -> Ran:
         """What `llm-im …` says, and its exit code."""
@@ -59,7 +63,7 @@ async def command(*arguments: str, environment: dict[str, str]) -> Ran:
 
 @contextlib.asynccontextmanager
 async def process(name: str, environment: dict[str, str], port: int, path: str | None = None) -> AsyncIterator[int]:
-    """`llm-im <name>` until it listens (and answers 200 at `path`), then until SIGTERM. Yields its pid."""
+    """`llm-im <name>` until it listens (and answers 200 at `path`); until SIGTERM then. Yields its pid."""
     running = await asyncio.create_subprocess_exec(sys.executable, "-m", "app.cli", name, cwd=ROOT, env=environment)
     try:
         async with asyncio.timeout(30):
@@ -91,4 +95,4 @@ async def serving(beside: str) -> AsyncIterator[Service]:
         migrated = await command("migrate", environment=environment)
         assert migrated.code == 0, migrated.complained
         async with process("worker", environment, worker_port), process("serve", environment, port, "/health/ready"):
-            yield Service(f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}", environment, client)
+            yield Service(f"http://127.0.0.1:{port}", environment, client)

@@ -4,6 +4,7 @@ so that fragments which name each other again and again cost no more than they a
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from strawberry.types.execution import ExecutionContext
 
 NUL = re.compile(r"\0|\\u0000|\\u\{0+\}")
 TOO_MUCH = 10**9
+REPEATS = 20
 """Where counting ends."""
 LISTS = {
     "incidents": 50, "searchIncidents": 50, "activeIncidents": 50, "criticalIncidents": 50, "events": 50,
@@ -67,17 +69,23 @@ class Measuring:
         }
         self.known: dict[tuple[str, bool], Cost] = {}
         self.open: set[str] = set()
+        self.repeats = 0
+        """How often a field is named in one place, at most: validating compares each with each."""
 
     def cost(self, selections: SelectionSetNode | None, within_page: bool = False) -> Cost:
         """Raises: Circular."""
         total = Cost()
+        named: Counter[str] = Counter()
         for selection in selections.selections if selections is not None else ():
+            if isinstance(selection, FieldNode):
+                named[selection.alias.value if selection.alias else selection.name.value] += 1
             if isinstance(selection, FieldNode):
                 total = total.beside(self._field(selection, within_page))
             elif isinstance(selection, InlineFragmentNode):
                 total = total.beside(self.cost(selection.selection_set, within_page))
             elif isinstance(selection, FragmentSpreadNode):
                 total = total.beside(self._fragment(selection.name.value, within_page))
+        self.repeats = max(self.repeats, *named.values(), 0)
         return total
 
     def _fragment(self, name: str, within_page: bool) -> Cost:
@@ -137,6 +145,7 @@ class Limits:
         except (Circular, RecursionError):
             return None
         for name, found, most in (
+            ("repetition of a field", measuring.repeats, REPEATS),
             ("depth", max(cost.depth for cost in costs), self.depth),
             ("aliases", sum(cost.aliases for cost in costs), self.aliases),
             ("complexity", max(cost.objects for cost in costs), self.complexity),

@@ -12,6 +12,7 @@ import grpc
 from app.api.allowance import headers
 from app.api.auth import admitted, presented
 from app.api.grpc.errors import Broken, abort, code
+from app.api.grpc.streams import Streams, this_call
 from app.api.grpc.wire import CALLER, Context, address, metadata
 from app.domain.access import Principal
 from app.domain.errors import RateLimited, Refused, Unauthenticated, Unavailable
@@ -21,8 +22,6 @@ from app.telemetry import metrics
 
 OPEN = ("grpc.health.v1.", "grpc.reflection.", "alerts.AlertIngestion/HealthCheck")
 """Nobody has to say who asks."""
-LOOKS_AGAIN_SECS = 5.0
-"""A stream outlives its key by so much at most (chosen)."""
 READS_WITHIN_SECS = 10.0
 """A reader that takes nothing for so long is dropped (chosen); what the connection holds until then is bounded."""
 
@@ -38,9 +37,7 @@ class Door(grpc.aio.ServerInterceptor):
         self.gateway = gateway
         self.roles = gateway.settings.server.grpc_client_roles
         self.timeout = gateway.settings.server.request_timeout_secs
-        self.streams: dict[asyncio.Task[Any], Context | None] = {}
-        self.ended: dict[asyncio.Task[Any], Refused] = {}
-        metrics.GRPC_STREAMS_ACTIVE.set(0)
+        self.streams = Streams(self._admitted)
 
     async def intercept_service(
         self,
@@ -57,29 +54,6 @@ class Door(grpc.aio.ServerInterceptor):
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(self._streaming(method, handler.unary_stream), *coding)
         return grpc.unary_unary_rpc_method_handler(self._answering(method, handler.unary_unary), *coding)
-
-    async def watch(self) -> None:
-        """Until cancelled: ends the streams whose key was revoked, or whose token has run out."""
-        while True:
-            await asyncio.sleep(LOOKS_AGAIN_SECS)
-            for task, context in list(self.streams.items()):
-                if context is None or task in self.ended:
-                    continue
-                try:
-                    await self._admitted(context)
-                except Unavailable:
-                    continue
-                except Refused as refusal:
-                    self._end(task, refusal)
-
-    async def close(self) -> None:
-        """Ends every stream; what is answered once has the server's own time."""
-        for task in list(self.streams):
-            self._end(task, Unavailable("gateway", "The gateway is being stopped: connect again."))
-
-    def _end(self, task: asyncio.Task[Any], refusal: Refused) -> None:
-        self.ended[task] = refusal
-        task.cancel()
 
     def _answering(self, method: str, answer: Any) -> Any:
         async def answered(request: Any, context: Context) -> Any:
@@ -99,7 +73,7 @@ class Door(grpc.aio.ServerInterceptor):
         async def streamed(request: Any, context: Context) -> None:
             watched = None if method.startswith(OPEN) else context
             async with (
-                self._kept(watched), self._call(method, context), aclosing(stream(request, context)) as replies,
+                self.streams.kept(watched), self._call(method, context), aclosing(stream(request, context)) as replies,
             ):  # fmt: skip
                 async for reply in replies:
                     await _give(context, reply)
@@ -124,26 +98,12 @@ class Door(grpc.aio.ServerInterceptor):
         except Refused:
             raise
         except asyncio.CancelledError:
-            reason = self.ended.get(_this_call())
-            if reason is None:
+            if (reason := self.streams.ended.get(this_call())) is None:
                 raise
             raise reason from None
         except Exception as bug:
             log.exception("%s failed", method)
             raise Broken from bug
-
-    @asynccontextmanager
-    async def _kept(self, context: Context | None) -> AsyncIterator[None]:
-        """Keeps a stream among those that can be ended; `context` where it needs a key all along."""
-        task = _this_call()
-        self.streams[task] = context
-        metrics.GRPC_STREAMS_ACTIVE.set(len(self.streams))
-        try:
-            yield
-        finally:
-            del self.streams[task]
-            self.ended.pop(task, None)
-            metrics.GRPC_STREAMS_ACTIVE.set(len(self.streams))
 
     async def _let_in(self, context: Context) -> None:
         """Counts the call, and says what is left. Raises: as `_admitted`, RateLimited."""
@@ -186,12 +146,6 @@ async def _timed(method: str) -> AsyncIterator[None]:
     finally:
         metrics.GRPC_REQUESTS.labels(method, status.name).inc()
         metrics.GRPC_REQUEST_DURATION.labels(method).observe(perf_counter() - began)
-
-
-def _this_call() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 — every call is a task
-    return task
 
 
 def certified(context: Context) -> list[str]:

@@ -51,9 +51,9 @@ async def serving(gateway: Gateway, ending: asyncio.Event) -> AsyncIterator[None
 
     async def end() -> None:
         await ending.wait()
-        await asyncio.gather(server.stop(GRACE_SECS), door.close())
+        await asyncio.gather(server.stop(GRACE_SECS), door.streams.close())
 
-    stopped, watching = asyncio.create_task(end()), asyncio.create_task(door.watch())
+    stopped, watching = asyncio.create_task(end()), asyncio.create_task(door.streams.watch())
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ STARTED = time.monotonic()
 router = APIRouter(tags=["health"])
 
 
-class Condition(Record):
+class HealthReport(Record):
     """`status` is healthy, degraded (alerts are still accepted) or unhealthy; `failing` says why."""
 
     status: Literal["healthy", "degraded", "unhealthy"]
@@ -30,8 +30,8 @@ class Condition(Record):
 
 
 EITHER: dict[int | str, dict[str, Any]] = {
-    200: {"model": Condition, "description": "It can do its work."},
-    503: {"model": Condition, "description": "It can't; `failing` says why."},
+    200: {"model": HealthReport, "description": "It can do its work."},
+    503: {"model": HealthReport, "description": "It can't; `failing` says why."},
 }
 TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from app.api.auth import Caller
-from app.api.rest.wire import Served, accepts, read
+from app.api.rest.wire import NOT_FOUND, Served, accepts, read
 from app.service.routing import Compared, Trial, Tried
 
 router = APIRouter(tags=["routing-rules"])
@@ -17,7 +17,7 @@ async def routing(incident_id: str, who: Caller, gateway: Served) -> dict[str, A
     return await gateway.routes.of(who, incident_id)
 
 
-@router.post("/routing/dry-run", openapi_extra=accepts(Trial))
+@router.post("/routing/dry-run", openapi_extra=accepts(Trial) | NOT_FOUND)
 async def dry_run(request: Request, who: Caller, gateway: Served) -> Tried | Compared:
     """What the rules, or other ones, would do with an incident, or would have done in the last days."""
     return await gateway.routes.dry_run(who, await read(request, Trial))

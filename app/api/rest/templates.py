@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 
 from app.api.auth import Caller
 from app.api.rest.documents import Id, writable
-from app.api.rest.wire import Served, accepts, read, read_json
+from app.api.rest.wire import NOT_FOUND, Served, accepts, read, read_json
 from app.domain.decode import decode
 from app.domain.template import Template
 from app.service.templates import Preview, Previewed
@@ -18,7 +18,7 @@ class Unsaved(Preview):
     template: Template
 
 
-@router.post("/preview", openapi_extra=accepts(Unsaved))
+@router.post("/preview", openapi_extra=accepts(Unsaved) | NOT_FOUND)
 async def preview(request: Request, who: Caller, gateway: Served) -> Previewed:
     body = writable(await read_json(request))
     if isinstance(template := body.get("template"), dict):

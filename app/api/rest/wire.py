@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel
 
 from app.api.limits import parse_json, read_body
 from app.domain.decode import decode
+from app.domain.vocabulary import SEVERITY_ALIASES, Severity
 from app.runtime import Gateway
 from app.sources.native import delivery_of
 
@@ -76,13 +77,26 @@ def taken(shape: type[BaseModel], *, nulls: bool = False) -> dict[str, Any]:
     `nulls`: null is the same as left out.
     """
     schema: dict[str, Any] = closed(inlined(shape.model_json_schema()))
-    schema = nullable(schema) if nulls else schema
+    schema = _with_aliases(nullable(schema) if nulls else schema)
     for field in shape.model_fields.values():
         if isinstance(names := field.validation_alias, AliasChoices) and len(names.choices) > 1:
             first, *others = (str(choice) for choice in names.choices)
             prop = schema["properties"][first]
             prop["description"] = " ".join([prop.get("description", ""), f"Also: {', '.join(others)}."]).strip()
     return schema
+
+
+def _with_aliases(schema: Any) -> Any:
+    """A JSON schema of which every severity may be said in the words of other systems."""
+    if isinstance(schema, list):
+        return [_with_aliases(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("enum") == list(Severity):
+        return schema | {
+            "enum": [*Severity, *(name for name in SEVERITY_ALIASES if name.upper() not in list(Severity))]
+        }
+    return {name: _with_aliases(part) for name, part in schema.items()}
 
 
 def nullable(schema: Any) -> Any:
