@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llm_incident_manager_client import Incident, SyncIncidentManagerClient
 
 ENDPOINT = "http://localhost:8080"
-RETRY_FOR_SECS = 3
+RETRY_FOR_SECS = 2
 """A restart is waited for; who sits at a terminal is soon told that nobody is there (chosen)."""
 
 app = typer.Typer(

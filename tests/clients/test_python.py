@@ -230,6 +230,9 @@ async def test_an_iterator_ends_with_its_client(service: Service) -> None:
             await asyncio.sleep(0.02)
     await asyncio.to_thread(client.disconnect)
     await asyncio.wait_for(listening, 5)
+    client.disconnect()
+    with pytest.raises(RuntimeError, match="disconnected"):
+        client.get("i")
 
 
 async def sockets(service: Service) -> str:

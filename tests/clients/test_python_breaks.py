@@ -43,7 +43,7 @@ TAKEN = Reply(body=b'{"status": "Accepted", "message": "", "outcome": "created",
 @asynccontextmanager
 async def client_of(receiver: HttpReceiver, retry_for_secs: float = 10) -> AsyncIterator[IncidentManagerClient]:
     endpoint = f"http://127.0.0.1:{receiver.port}"
-    async with IncidentManagerClient(endpoint, retry_for_secs=retry_for_secs, timeout_secs=1) as client:
+    async with IncidentManagerClient(endpoint, retry_for_secs=retry_for_secs, timeout_secs=0.5) as client:
         yield client
 
 

@@ -110,7 +110,7 @@ def address(endpoint: str) -> str:
     """The server's base address without a slash at its end. Raises: BadAddress."""
     with suppress(httpx.InvalidURL):
         url = httpx.URL(endpoint)
-        if url.scheme in ("http", "https") and url.host:
+        if url.scheme in ("http", "https") and url.host and "%" not in url.host:
             return endpoint.rstrip("/")
     raise BadAddress(f"{endpoint!r} is no address of a server; it looks like http://localhost:8080")
 

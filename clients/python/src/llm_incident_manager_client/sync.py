@@ -24,7 +24,10 @@ class Loop:
         self._thread.start()
 
     def run(self, story: Coroutine[Any, Any, T]) -> T:
-        """What the story comes to. It is given up when the caller is interrupted."""
+        """What the story comes to. It is given up when the caller is interrupted. Raises: RuntimeError after the end."""
+        if self._loop.is_closed():
+            story.close()
+            raise RuntimeError("The client has disconnected.")
         running = asyncio.run_coroutine_threadsafe(story, self._loop)
         try:
             return running.result()
@@ -32,8 +35,12 @@ class Loop:
             running.cancel()
             raise
 
-    def end(self) -> None:
-        """Whatever still runs is given up."""
+    def end(self, last: Coroutine[Any, Any, None]) -> None:
+        """Whatever still runs is given up after the last story. Ending twice is ending once."""
+        if self._loop.is_closed():
+            last.close()
+            return
+        self.run(last)
         self.run(_given_up())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -127,8 +134,7 @@ class SyncIncidentManagerClient:
         """Close every connection; iterators end."""
         while self._begun:
             self._loop.run(_closed(self._begun.pop()))
-        self._loop.run(self._client.disconnect())
-        self._loop.end()
+        self._loop.end(self._client.disconnect())
 
     request = waiting(Client.request)
 
