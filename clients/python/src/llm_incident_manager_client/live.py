@@ -122,8 +122,10 @@ class Listener:
                         yield data
                 broken: Exception = EOFError("the subscription was ended")
             except Exception as failure:
-                broken = failure
-                if (for_good := _for_good(failure)) is not None:
+                broken, for_good = failure, _for_good(failure)
+                if for_good is failure:
+                    raise
+                if for_good is not None:
                     raise for_good from failure
             if time.monotonic() - began > STEADY_SECS:
                 backoff.reset()

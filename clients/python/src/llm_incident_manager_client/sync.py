@@ -24,7 +24,7 @@ class Loop:
         self._thread.start()
 
     def run(self, story: Coroutine[Any, Any, T]) -> T:
-        """What the story comes to. It is given up when the caller is interrupted. Raises: RuntimeError after the end."""
+        """What the story comes to. Given up when the caller is interrupted. Raises: RuntimeError after the end."""
         if self._loop.is_closed():
             story.close()
             raise RuntimeError("The client has disconnected.")
