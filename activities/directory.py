@@ -83,7 +83,7 @@ class Directory:
     async def page(self, paging: Paging) -> Decided:
         """Looks up whom a level reaches and writes their pages down. Twice is once: the delivery key is unique."""
         page, severity = paging.page, paging.severity
-        people = await self._people(page.level, paging.at)
+        people = await self.people(page.level, paging.at)
         turns = await self._turns(paging, people)
         found = reach(page.level, severity, people.model_copy(update={"turns": turns}), self.channels, paging.at)
         deliveries = [_delivery(paging, planned) for planned in found.messages]
@@ -112,7 +112,7 @@ class Directory:
         """Messages that were called off by mistake are to be sent after all: those there are. Twice is once."""
         return Keys(keys=tuple(await self.messages.insist(asked.keys)))
 
-    async def _people(self, level: Level, at: datetime) -> People:
+    async def people(self, level: Level, at: datetime) -> People:
         """Those a level names, as they stand now."""
         named = {kind: {t.id for t in level.everybody if t.type is kind} for kind in TargetType}
         documents = await self.documents.some({"teams": named[TargetType.TEAM], "schedules": named[TargetType.ON_CALL]})

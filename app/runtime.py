@@ -19,11 +19,14 @@ from activities.correlating import Correlating
 from activities.directory import Directory
 from activities.enriching import Enriching
 from activities.holding import Holding
+from activities.playbooks import Playbooks as PlaybookDeeds
 from activities.projection import Projection
 from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Life, Triage
 from activities.upkeep import Upkeep
+from app import books
+from app.actions.base import Action
 from app.admission import Issuer
 from app.channels import CHANNELS
 from app.channels.base import Channel
@@ -59,6 +62,7 @@ from app.service.live import Live
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
+from app.service.playbooks import Playbooks, checked
 from app.service.received import Received
 from app.service.reports import Reports
 from app.service.routing import Routes
@@ -90,11 +94,13 @@ from app.store.received import ReceivedStore
 from app.store.regrouping import RegroupStore
 from app.store.reports import ReportStore
 from app.store.routing import RoutingStore
+from app.store.runs import RunStore
 from app.store.together import TogetherStore
 from app.store.turns import TurnStore
 from app.telemetry import metrics
 
 CONNECTS_WITHIN_SECS = 5.0
+NO_ACTIONS: Mapping[str, Action] = {}
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class Gateway:
     incidents: Incidents
     events: Events
     reports: Reports
+    playbooks: Playbooks
     documents: Documents
     oncall: OnCall
     keys: Keys
@@ -137,14 +144,16 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         channels(settings) as ways,
         tokens(settings) as trusted,
         limits(settings) as limited,
+        books.actions(settings, reachable(settings), ways, books.nobody) as doing,
     ):
-        made = services(settings, connections, temporal, ways, trusted, limited)
+        made = services(settings, connections, temporal, ways, trusted, limited, doing)
         running = (
             made.dispatcher.run(),
             made.keys.keep_fresh(),
             trusted.keep_fresh(),
             limited.keep_sharing(),
             made.live.run(),
+            made.playbooks.run(),
         )
         background = [asyncio.create_task(each) for each in running]
         try:
@@ -172,6 +181,7 @@ def services(
     channels: Mapping[ChannelName, Channel],
     tokens: Tokens | None = None,
     limits: Limits | None = None,
+    actions: Mapping[str, Action] = NO_ACTIONS,
 ) -> Gateway:
     """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
     slack = channels.get(ChannelName.SLACK)
@@ -184,7 +194,7 @@ def services(
     simulations = Simulations(
         DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
     )
-    documents = documented(settings, connections)
+    documents = documented(settings, connections, actions)
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
@@ -193,6 +203,9 @@ def services(
         events=Events(EventStore(connections)),
         reports=Reports(ReportStore(connections, targets(settings))),
         documents=documents,
+        playbooks=Playbooks(
+            RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled
+        ),
         learning=learning(settings, connections, temporal),
         suppressions=Suppressions(documents, shown, HoldingStore(connections)),
         catalogue=Catalogues(documents),
@@ -225,13 +238,14 @@ def services(
     )  # fmt: skip
 
 
-def documented(settings: Settings, connections: Pool) -> Documents:
+def documented(settings: Settings, connections: Pool, actions: Mapping[str, Action]) -> Documents:
     return Documents(
         DocumentStore(connections),
         partial(check_url, networks=reachable(settings)),
         settings.escalation.default_policy,
         round(settings.escalation.default_timeout_secs),
         HoldingStore(connections),
+        partial(checked, actions=actions),
     )
 
 
@@ -254,6 +268,7 @@ class Crew:
     directory: Directory
     projection: Projection
     sending: Sending
+    playbooks: PlaybookDeeds
 
 
 @asynccontextmanager
@@ -275,8 +290,14 @@ async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enri
             await answers.close()
 
 
-def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], enriching: Enriching) -> Crew:
-    """The activities over open connections, channels and enrichers."""
+def crew(
+    settings: Settings,
+    connections: Pool,
+    channels: Mapping[ChannelName, Channel],
+    enriching: Enriching,
+    actions: Mapping[str, Action] = NO_ACTIONS,
+) -> Crew:
+    """The activities over open connections, channels, enrichers and the actions of playbooks."""
     incidents, documents, messages, deliveries = (
         IncidentStore(connections, targets(settings)), DocumentStore(connections), MessageStore(connections),
         DeliveryStore(
@@ -285,6 +306,7 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
     )  # fmt: skip
     escalation = settings.escalation
     one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
+    directory = Directory(documents, messages, TurnStore(connections), frozenset(channels))
     return Crew(
         triage=Triage(
             incidents=incidents,
@@ -302,9 +324,10 @@ def crew(settings: Settings, connections: Pool, channels: Mapping[ChannelName, C
         ),
         enriching=enriching,
         upkeep=Upkeep(ModelStore(connections), metrics.trained),
-        directory=Directory(documents, messages, TurnStore(connections), frozenset(channels)),
+        directory=directory,
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
+        playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, public(settings)),
     )
 
 
@@ -452,3 +475,15 @@ def _tls(temporal: Temporal) -> TLSConfig | bool:
         for path in (temporal.tls_server_ca_cert_path, temporal.tls_client_cert_path, temporal.tls_client_key_path)
     )
     return TLSConfig(server_root_ca_cert=ca, domain=temporal.tls_server_name, client_cert=cert, client_private_key=key)
+
+
+@asynccontextmanager
+async def playing(
+    settings: Settings, connections: Pool, temporal: Client, channels: Mapping[ChannelName, Channel]
+) -> AsyncIterator[Mapping[str, Action]]:
+    """The actions of playbooks, as a worker carries them out."""
+    incidents = Incidents(
+        IncidentStore(connections, targets(settings)), DeliveryStore(connections), temporal, lived(settings)
+    )
+    async with books.actions(settings, reachable(settings), channels, books.commanding(incidents)) as made:
+        yield made

@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from activities.classifying import Classifying
 from app.config import Settings, Temporal
-from app.runtime import channels, crew, database_url, enriching, temporal_client
+from app.runtime import channels, crew, database_url, enriching, playing, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
 from app.telemetry import metrics
@@ -37,7 +37,8 @@ async def run(settings: Settings) -> None:
         client = await connected(settings.temporal, stop)
         if client is None:
             return
-        staff = crew(settings, connections, ways, around)
+        doing = await stack.enter_async_context(playing(settings, connections, client, ways))
+        staff = crew(settings, connections, ways, around, doing)
         for worker in workers(client, staff):
             await stack.enter_async_context(worker)
         await ensure(client, settings.ml)

@@ -11,6 +11,7 @@ from app.runtime import Crew
 from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow
+from workflows.playbook import PlaybookWorkflow
 from workflows.upkeep import RetrainWorkflow
 
 GRACE = timedelta(seconds=15)
@@ -57,10 +58,28 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
         max_concurrent_activities=1,
         graceful_shutdown_timeout=GRACE,
     )
-    return [incidents, enriching, upkeep, *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items())]
+    playbooks = Worker(
+        client,
+        task_queue=names.PLAYBOOKS,
+        workflows=[PlaybookWorkflow],
+        activities=[crew.playbooks.load, crew.playbooks.show, crew.playbooks.ask, crew.playbooks.act],
+        workflow_runner=runner(),
+        max_cached_workflows=500,
+        max_concurrent_activities=STEPS_AT_ONCE,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=GRACE,
+    )
+    return [
+        incidents,
+        enriching,
+        upkeep,
+        playbooks,
+        *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items()),
+    ]
 
 
 ENRICHED_AT_ONCE = 20
+STEPS_AT_ONCE = 100
 SLOTS = {names.NOTIFY: 100, names.NOTIFY_URGENT: 100}
 """Pages in providers' hands at once, per queue."""
 

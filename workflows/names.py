@@ -9,6 +9,9 @@ NOTIFY = "notify"
 NOTIFY_URGENT = "notify-urgent"
 """P0 and P1 have slots that nothing less urgent can hold."""
 
+PLAYBOOKS = "playbooks"
+"""Steps of playbooks: nothing they do can take a slot from a page."""
+
 UPKEEP = "upkeep"
 RETRAIN = "retrain"
 RETRAIN_DAILY = "retrain-daily"
@@ -22,3 +25,7 @@ SOURCE = SearchAttributeKey.for_keyword("IncidentSource")
 
 def workflow_id(incident_id: str) -> str:
     return f"incident-{incident_id}"
+
+
+def run_workflow_id(run_id: str) -> str:
+    return f"playbook-{run_id}"

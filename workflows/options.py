@@ -23,6 +23,18 @@ ENRICH_GIVE_UP = timedelta(seconds=60)
 ENRICH_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3)
 """Of no use to the first page any more, but to whoever reads the incident later."""
 
+ACT_SLACK = timedelta(seconds=30)
+"""A step ends by itself within its time; after this much more it is lost."""
+ACT_HEARTBEAT = timedelta(seconds=5)
+"""A step in the hands of a killed worker is done again after this."""
+ACT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
+"""For ever: what a step itself fails with is an answer, this is about workers and PostgreSQL."""
+ASK_TIMEOUT = timedelta(seconds=60)
+ASK_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+AGREEMENT_SECS = 86_400.0
+"""How long an agreement is waited for where a playbook doesn't say."""
+REMINDER_SECS = 1800.0
+
 TRAINING_TIMEOUT = timedelta(minutes=30)
 TRAINING_HEARTBEAT = timedelta(seconds=30)
 TRAINING_RETRY = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_attempts=3)

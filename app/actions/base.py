@@ -8,11 +8,12 @@ action under one key over all its tries: whoever takes a key does it once. What 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 from app.config import Settings
 from app.domain.record import Record
 from app.domain.representation import IncidentView
+from app.domain.run import Done
 from app.net.http import Http
 
 
@@ -42,16 +43,6 @@ class Situation:
     actor: str
     incident: IncidentView
     now: datetime
-
-
-class Done(Record):
-    """What came of it. `output` is for later steps and for `undo`, small, and without secrets; `summary` one line."""
-
-    summary: str
-    output: dict[str, object] = {}
-
-
-P = TypeVar("P", bound=Record)
 
 
 class Action(Protocol):
@@ -122,3 +113,6 @@ class Plain:
 def told(values: Mapping[str, object]) -> str:
     """Parameters in one line, for people."""
     return ", ".join(f"{name} {value}" for name, value in values.items() if value not in (None, "", {}, []))
+
+
+__all__ = ["Action", "Command", "Configured", "Done", "Failed", "Plain", "Situation", "Tools", "told"]

@@ -41,6 +41,7 @@ from app.api.rest import (
     ml,
     notifications,
     oncall,
+    playbooks,
     routing,
     simulate,
     suppression,
@@ -57,6 +58,7 @@ from app.telemetry import metrics
 ROUTERS = (
     incidents.router,
     commands.router,
+    playbooks.router,
     suppression.router,  # before the documents: it knows more about a new silence
     *documents.ROUTERS,
     oncall.router,

@@ -96,7 +96,7 @@ class RateLimited(Refused):
 
 def refusal(code: str, message: str, details: object) -> Refused:
     """The refusal that a workflow gave as its code, message and details."""
-    kind = next((k for k in (Invalid, Conflict, InvalidTransition, NotFound) if k.code == code), Refused)
+    kind = next((k for k in (Invalid, Conflict, InvalidTransition, NotFound, Forbidden) if k.code == code), Refused)
     given = kind.__new__(kind)
     Refused.__init__(given, message, details)
     return given

@@ -13,6 +13,7 @@ from app.domain.escalation import Policy
 from app.domain.matching import Condition
 from app.domain.oncall import Schedule, people_of
 from app.domain.people import Team, User
+from app.domain.playbook import Playbook
 from app.domain.record import Record
 from app.domain.requests import Document
 from app.domain.rules import Assign, Notify, Rule, SetPolicy
@@ -33,12 +34,13 @@ Reference = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Documents:
-    """`check_url` refuses web addresses that messages may not be sent to."""
+    """`check_url` refuses web addresses that messages may not be sent to, `check_playbook` what can't be done here."""
 
     KINDS: ClassVar[dict[str, type[Record]]] = {
         "users": User, "schedules": Schedule, "teams": Team, "notification-templates": Template,
         "escalation-policies": Policy, "routing-rules": Rule, "services": Service,
         "silences": Silence, "maintenance-windows": MaintenanceWindow, "inhibition-rules": InhibitionRule,
+        "playbooks": Playbook,
     }  # fmt: skip
     SCOPES: ClassVar[dict[str, Scope]] = {"silences": Scope.RESPOND}
     """Who may write, where that isn't for administrators only."""
@@ -48,6 +50,7 @@ class Documents:
     default_policy: str
     default_timeout_secs: int
     holding: HoldingStore
+    check_playbook: Callable[[Playbook], None] = lambda _: None
 
     async def get(self, who: Principal, kind: str, id_: str) -> Document:
         """Raises: Forbidden, NotFound, Unavailable."""
@@ -79,6 +82,8 @@ class Documents:
         self._check_addresses(document)
         if isinstance(document, Template):
             checked(document)
+        if isinstance(document, Playbook):
+            self.check_playbook(document)
         at, shown = datetime.now(UTC), document.model_dump(mode="json")
         async with answering():
             await self._check_references(document)
@@ -185,6 +190,8 @@ def references(document: Record) -> "list[Reference]":
             for n, level in enumerate(document.levels)
             if level.template is not None
         ]
+    if isinstance(document, Playbook):
+        return approvers(document)
     if isinstance(document, Rule):
         policies = [
             (f"actions[{n}].policy_id", "escalation-policies", action.policy_id)
@@ -193,6 +200,20 @@ def references(document: Record) -> "list[Reference]":
         ]
         return policies + [(path, TARGETS[type_], id_) for path, type_, id_ in told(document) if type_ in TARGETS]
     return []
+
+
+def approvers(playbook: Playbook) -> "list[Reference]":
+    """Everybody whose word a playbook may wait for."""
+    waits = [("execution.approval", playbook.execution.approval)]
+    waits += [(f"steps[{n}].approval", step.approval) for n, step in enumerate(playbook.steps)]
+    return [
+        (f"{where}.{name}[{m}].id", TARGETS[target.type], target.id)
+        for where, approval in waits
+        if approval is not None
+        for name, targets in (("approvers", approval.approvers), ("escalate_to", approval.escalate_to))
+        for m, target in enumerate(targets)
+        if target.type in TARGETS
+    ]
 
 
 def told(rule: Rule) -> "list[tuple[str, TargetType, str]]":

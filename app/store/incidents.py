@@ -13,6 +13,7 @@ from app.domain.representation import IncidentView, Metrics, Resolution, Timelin
 from app.domain.requests import IncidentPage, IncidentQuery
 from app.domain.sla import Targets, sla
 from app.domain.timeline import Actor, Entry, EventType
+from app.domain.triggering import MAY_BEGIN
 from app.domain.vocabulary import Severity, Status
 from app.store import search
 from app.store.database import Connection, Pool
@@ -68,6 +69,12 @@ ON CONFLICT (incident_id, seq) DO UPDATE SET
     version_seq = excluded.version_seq, xid = excluded.xid
 WHERE (timeline.version_time, timeline.version_seq) < (excluded.version_time, excluded.version_seq)
 """
+
+BEGINS = """
+INSERT INTO playbook_events (incident_id, seq) SELECT $1, unnest($2::int[])
+WHERE EXISTS (SELECT FROM documents WHERE kind = 'playbooks')
+"""
+"""What may begin a playbook, where there are any."""
 
 TOLD = 7
 """Columns of an entry."""
@@ -273,6 +280,8 @@ async def _tell(connection: Connection, incident: Incident, time_ns: int, entrie
     await connection.execute(TELL, UUID(incident.id), time_ns, incident.seq, *columns)
     if not entries:
         return
+    if heard := [entry.seq for entry in entries if entry.type in MAY_BEGIN]:
+        await connection.execute(BEGINS, UUID(incident.id), heard)
     await connection.execute("SELECT pg_notify('incident_events', $1)", incident.id)
 
 

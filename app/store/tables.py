@@ -426,6 +426,67 @@ class ModelRow(SQLModel, table=True):
     promoted_at: datetime | None = _at_or_null()
 
 
+class PlaybookRunRow(SQLModel, table=True):
+    """One run of a playbook. Its workflow alone writes `status` and `state`, ordered by (version_time, seq)."""
+
+    __tablename__: ClassVar[str] = "playbook_runs"
+    __table_args__ = (
+        Index(
+            "playbook_runs_under_way", "playbook_id", "incident_id", unique=True,
+            postgresql_where=text("status IN ('pending', 'running', 'waiting') AND NOT dry_run"),
+        ),
+        Index("playbook_runs_incident", "incident_id", "id"),
+        Index("playbook_runs_to_start", "id", postgresql_where=text("NOT handed")),
+    )  # fmt: skip
+    id: uuid.UUID = Field(primary_key=True)
+    playbook_id: str = _text()
+    version: int = Field(sa_type=Integer)
+    incident_id: uuid.UUID
+    cause: str = _text()
+    dry_run: bool = Field()
+    started_by: str = _text()
+    by_hand: bool = Field()
+    from_run: uuid.UUID | None = Field(default=None)
+    from_step: str | None = _text_or_null()
+    status: str = _text()
+    state: dict[str, Any] = _json()
+    handed: bool = _flag("false")
+    created_at: datetime = _at()
+    ended_at: datetime | None = _at_or_null()
+    version_time: int = _big()
+    seq: int = _count(-1)
+
+
+class PlaybookStepRow(SQLModel, table=True):
+    """What a step gave, written down as soon as it was done."""
+
+    __tablename__: ClassVar[str] = "playbook_steps"
+    run_id: uuid.UUID = Field(primary_key=True)
+    step_id: str = Field(sa_column=Column(Text, primary_key=True))
+    parameters: dict[str, Any] = _json()
+    output: dict[str, Any] = _json()
+    summary: str = _text()
+    at: datetime = _at()
+
+
+class PlaybookLogRow(SQLModel, table=True):
+    __tablename__: ClassVar[str] = "playbook_log"
+    run_id: uuid.UUID = Field(primary_key=True)
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    step_id: str = _text()
+    text: str = _text()
+    at: datetime = _at()
+
+
+class PlaybookEventRow(SQLModel, table=True):
+    """What happened to an incident and may begin playbooks. Gone once that was considered."""
+
+    __tablename__: ClassVar[str] = "playbook_events"
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    incident_id: uuid.UUID
+    seq: int = Field(sa_type=Integer)
+
+
 class FactRow(SQLModel, table=True):
     """Something the installation knows about its surroundings, like which Temporal namespace holds its incidents."""
 

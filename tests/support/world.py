@@ -37,7 +37,7 @@ from app.domain.requests import Ask
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Status
 from app.net.http import LOOPBACK, Http
-from app.runtime import Gateway, crew, enriching, services, temporal_client
+from app.runtime import Gateway, crew, enriching, playing, services, temporal_client
 from app.stack import postgres, temporal
 from app.store.database import Pool, pool
 from app.store.messages import MessageStore
@@ -253,16 +253,19 @@ async def world_on(
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(Http(LOOPBACK, deadline_secs=2))
         channels: dict[ChannelName, Channel] = {ChannelName.WEBHOOK: Webhook(http), **flock}
-        gateway = services(settings, connections, skipper.client, channels)
         looking = await stack.enter_async_context(enriching(settings, connections))
-        staff = workers(skipper.client, crew(settings, connections, channels, looking))
+        doing = await stack.enter_async_context(playing(settings, connections, skipper.client, channels))
+        gateway = services(settings, connections, skipper.client, channels, actions=doing)
+        staff = workers(skipper.client, crew(settings, connections, channels, looking, doing))
         for worker in staff:
             await stack.enter_async_context(worker)
         dispatching = asyncio.create_task(gateway.dispatcher.run())
+        beginning = asyncio.create_task(gateway.playbooks.run())
         try:
             yield World(settings, gateway, skipper, flock[ChannelName.EMAIL], flock, MessageStore(connections))
         finally:
             dispatching.cancel()
+            beginning.cancel()
 
 
 @asynccontextmanager
