@@ -23,7 +23,11 @@ LONGEST = 1 << 20
 
 @dataclass(frozen=True)
 class HttpRequest(Plain):
-    """`expect`: the statuses that count as done; none = any 2xx. The answer's body, if it is JSON, is in the output."""
+    """The step's key goes along as Idempotency-Key: whoever takes one does it once.
+
+    `method`: GET, POST, PUT, PATCH or DELETE; `url`: where to; `headers`: up to 50 more; `body`: sent as JSON.
+    `expect`: the statuses that count as done; none = any 2xx. The answer's body, if it is JSON, is in the output.
+    """
 
     http: Http
 

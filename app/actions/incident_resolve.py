@@ -49,11 +49,6 @@ class IncidentResolve(Plain):
         )  # fmt: skip
         return Done(summary="resolved", output={"resolved": True})
 
-    async def verify(self, asked: Parameters, done: Done, at: Situation) -> str:
-        if at.incident.status.open:
-            raise Failed(f"the incident is {at.incident.status}: something reopened it")
-        return f"the incident is {at.incident.status}"
-
     async def undo(self, asked: Parameters, done: Done, at: Situation) -> Done:
         if not done.output.get("resolved"):
             return Done(summary="nothing was changed")

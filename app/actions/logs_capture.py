@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.actions.http_request import answered
+from app.channels.base import plain
 from app.config import Elasticsearch, Loki
 from app.domain.enrichment import cut
 from app.domain.record import Record
@@ -115,7 +116,11 @@ class LogsCapture(Plain):
         with_ = f" with {asked.contains!r}" if asked.contains else ""
         return Done(
             summary=redacted(f"{count} lines of {service}{with_} in {asked.minutes} min"),
-            output={"service": service, "count": count, "lines": [cut(redacted(one), LONGEST_LINE) for one in lines]},
+            output={
+                "service": service,
+                "count": count,
+                "lines": [cut(redacted(plain(one)), LONGEST_LINE) for one in lines],
+            },
         )
 
 

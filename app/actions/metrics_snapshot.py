@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints
 
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.actions.http_request import answered
+from app.channels.base import plain
 from app.domain.record import Record
 from app.enrichers.asking import credentials, dug, line, listed
 from app.enrichers.prometheus import course
@@ -115,7 +116,7 @@ class MetricsSnapshot(Plain):
 def labels(series: object) -> dict[str, str]:
     found = dug(series, "metric")
     said = found.items() if isinstance(found, dict) else ()
-    return {str(name)[:100]: str(value)[:100] for name, value in list(said)[:10]}
+    return {plain(str(name))[:100]: plain(str(value))[:100] for name, value in list(said)[:10]}
 
 
 def number(value: object) -> float | None:

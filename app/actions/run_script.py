@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints
 
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.automation import Script
+from app.channels.words import lines
 from app.child import dying_with_us
 from app.domain.record import Record
 from app.section import Name
@@ -128,8 +129,8 @@ async def ran(command: Sequence[str], script: Script, environment: Mapping[str, 
 
 
 def without(text: str, environment: Mapping[str, str]) -> str:
-    """The text without what looks like a secret, and without the secrets that the environment was given."""
+    """The text as it can be printed, without what looks like a secret and the secrets of the environment."""
     for name, value in environment.items():
         if value and SECRET_NAME.search(name):
             text = text.replace(value, HIDDEN)
-    return redacted(text)
+    return redacted(lines(text))
