@@ -43,18 +43,18 @@ class HealthCheck(Plain):
         return f"GET {asked.url} until it is well {asked.times} times in a row; at present: {now}"
 
     async def run(self, asked: Parameters, at: Situation) -> Done:
-        clock = asyncio.get_running_loop().time
-        began, well, why = clock(), 0, ""
-        while True:
-            wrong = await self.ailing(asked)
-            well, why = (0, wrong) if wrong else (well + 1, why)
-            took = clock() - began
-            if well == asked.times:
-                return Done(summary=f"{asked.url} is well", output={"times": well, "took_secs": round(took, 3)})
-            if took + asked.every_secs > asked.within_secs:
-                reason = why or f"it was asked {well} times only"
-                raise Failed(f"{asked.url} was not well {asked.times} times in a row: {reason}")
-            await asyncio.sleep(asked.every_secs)
+        well, why = 0, "no answer yet"
+        try:
+            async with asyncio.timeout(asked.within_secs):
+                while True:
+                    wrong = await self.ailing(asked)
+                    well, why = (0, wrong) if wrong else (well + 1, f"it was well {well + 1} times")
+                    if well == asked.times:
+                        return Done(summary=f"{asked.url} is well", output={"times": well})
+                    await asyncio.sleep(asked.every_secs)
+        except TimeoutError as late:
+            wanted = f"{asked.times} times in a row within {asked.within_secs:g} s"
+            raise Failed(f"{asked.url} was not well {wanted}: {why}") from late
 
     async def ailing(self, asked: Parameters) -> str | None:
         """What is wrong, None when it is well. Raises: Failed when the address may never be asked."""

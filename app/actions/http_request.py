@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from pydantic_core import from_json
 
 from app.actions.base import Done, Failed, Plain, Situation, Tools
+from app.channels.base import plain
 from app.channels.post import asked_delay
 from app.domain.errors import Invalid
 from app.domain.record import Record
@@ -95,6 +96,8 @@ def decoded(answer: Answer, method: str) -> Any:
     """The answer's JSON, None where it has no body. Raises: Failed."""
     if not answer.text:
         return None
+    if len(answer.text) >= LONGEST:
+        raise Failed(f"answered with more than {LONGEST >> 20} MiB", doubtful=method != "GET")
     try:
         return from_json(answer.text)
     except ValueError as wrong:
@@ -103,15 +106,17 @@ def decoded(answer: Answer, method: str) -> Any:
 
 def refused(answer: Answer, at: Situation) -> Failed:
     """What an answer that isn't wanted means: whether trying again makes sense, and when."""
-    said = f"answered {answer.status}: {' '.join(answer.text.split())[:300]}"
+    said = f"answered {answer.status}: {plain(answer.text)[:300]}"
     if answer.status in PASSING or answer.status >= 500:
         return Failed(said, asked_delay(answer.headers.get("retry-after"), at.now) or SOON)
     return Failed(said)
 
 
 def parsed(text: str) -> object:
-    """JSON, or else the text's beginning."""
+    """JSON that PostgreSQL can keep, or else the text's beginning in one line."""
     try:
-        return json.loads(text)
+        if "\\u0000" not in text:
+            return from_json(text, allow_inf_nan=False)
     except ValueError:
-        return text[:2000]
+        pass
+    return plain(text[:2000])

@@ -70,14 +70,17 @@ class RunScript(Plain):
     async def run(self, asked: Parameters, at: Situation) -> Done:
         script = self._script(asked)
         about = {"PATH": PATH, "IDEMPOTENCY_KEY": at.key, "INCIDENT_ID": at.incident.id}
-        code, printed = await ran((*script.argv, *asked.arguments), script, about | script.environment)
+        try:
+            code, printed = await ran((*script.argv, *asked.arguments), script, about | script.environment)
+        except OSError as no:
+            raise Failed(f"{asked.script} could not be started: {no}") from no
         said = without(printed.decode(errors="replace"), script.environment)[-SHOWN:]
         last = said.strip().rpartition("\n")[2][:300]
         if code is None:
             late = f"{asked.script} was killed after {script.timeout_secs:g} s"
             raise Failed(f"{late}{f': {last}' if last else ''}", doubtful=True)
         if code != 0:
-            how = f"ended with exit code {code}" if code > 0 else f"was killed by {signal.Signals(-code).name}"
+            how = f"ended with exit code {code}" if code > 0 else f"was killed ({signal.strsignal(-code) or -code})"
             raise Failed(f"{asked.script} {how}{f': {last}' if last else ''}")
         return Done(summary=f"{asked.script} is done{f': {last}' if last else ''}", output={"printed": said})
 

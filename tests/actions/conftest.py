@@ -11,6 +11,13 @@ from tests.support.slack import FakeSlack, fake_slack
 
 @pytest.fixture
 async def http() -> AsyncIterator[Http]:
+    async with Http(LOOPBACK) as made:
+        yield made
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[Http]:
+    """For those who say nothing."""
     async with Http(LOOPBACK, deadline_secs=0.5) as made:
         yield made
 

@@ -106,14 +106,13 @@ async def test_labels_that_were_dropped_are_said(http: Http, github: FakeGitHub)
     ],
 )
 async def test_what_github_refuses_is_tried_again_if_it_may_pass(
-    http: Http, github: FakeGitHub, reply: Reply, after: timedelta | None
+    http: Http, hasty: Http, github: FakeGitHub, reply: Reply, after: timedelta | None
 ) -> None:
-    one = on_github(http, github)
     github.replies.append(reply)
     with pytest.raises(Failed) as no:
-        await ran(one, at(), text=TEXT)
+        await ran(on_github(hasty if reply is SILENCE else http, github), at(), text=TEXT)
     assert (no.value.retry_after, no.value.doubtful) == (after, False)
-    await ran(one, at(), text=TEXT)
+    await ran(on_github(http, github), at(), text=TEXT)
     assert len(github.issues) == 1
 
 
@@ -161,10 +160,10 @@ async def test_a_jira_issue_whose_answer_was_lost_is_found(http: Http, jira: Fak
     assert list(jira.issues) == ["OPS-1"]
 
 
-async def test_jira_has_time_to_index_what_may_have_been_opened(http: Http, jira: FakeJira) -> None:
+async def test_jira_has_time_to_index_what_may_have_been_opened(hasty: Http, jira: FakeJira) -> None:
     jira.replies += [says({"issues": []}), SILENCE]
     with pytest.raises(Failed) as no:
-        await ran(in_jira(http, jira), at(), text=TEXT)
+        await ran(in_jira(hasty, jira), at(), text=TEXT)
     assert (no.value.retry_after, no.value.doubtful) == (timedelta(seconds=30), True)
 
 

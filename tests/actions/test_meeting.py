@@ -105,7 +105,7 @@ async def test_a_room_needs_a_bot(http: Http, slack: FakeSlack) -> None:
 
 
 def invites(http: Http, mailbox: MailReceiver) -> Action:
-    smtp = Smtp(host="127.0.0.1", port=mailbox.port, tls="plain", sender="Pager <pager@example.com>", timeout_secs=1)
+    smtp = Smtp(host="127.0.0.1", port=mailbox.port, tls="plain", sender="Pager <pager@example.com>")
     return action("schedule_postmortem", tools(http, Settings(notifications=Notifications(smtp=smtp))))
 
 

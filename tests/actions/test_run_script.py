@@ -60,7 +60,7 @@ async def test_any_exit_code_but_0_has_failed_for_good(http: Http) -> None:
     with pytest.raises(Failed, match="fix ended with exit code 3: disk is full") as no:
         await ran(program(http, code), at(), script="fix")
     assert no.value.retry_after is None
-    with pytest.raises(Failed, match="was killed by SIGSEGV"):
+    with pytest.raises(Failed, match=r"was killed \(Segmentation fault\)"):
         await ran(program(http, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"), at(), script="fix")
 
 
@@ -74,8 +74,8 @@ if child:
     print("waiting", flush=True)
 time.sleep(60)
 """
-    with pytest.raises(Failed, match="fix was killed after 1 s: waiting") as no:
-        await ran(program(http, code, timeout_secs=1), at(), script="fix")
+    with pytest.raises(Failed, match="fix was killed after 2 s: waiting") as no:
+        await ran(program(http, code, timeout_secs=2), at(), script="fix")
     assert no.value.doubtful
     for pid in map(int, (tmp_path / "pids").read_text().split()):
         assert await gone(pid)
@@ -103,7 +103,7 @@ async def test_a_step_that_is_cancelled_kills_it(http: Http, tmp_path: Path) -> 
 async def test_it_may_take_so_much_memory_and_processor_time_and_no_more(http: Http) -> None:
     with pytest.raises(Failed, match="MemoryError"):
         await ran(program(http, "b'x' * (200 << 20)", memory_mb=128), at(), script="fix")
-    with pytest.raises(Failed, match=r"was killed by SIG(KILL|XCPU)"):
+    with pytest.raises(Failed, match=r"was killed \((Killed|CPU time limit exceeded)\)"):
         await ran(program(http, "while True: pass", cpu_secs=1), at(), script="fix")
 
 

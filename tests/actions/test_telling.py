@@ -27,8 +27,8 @@ def in_slack(http: Http, slack: FakeSlack, webhook: bool = True) -> Action:
     return made("slack", http, slack=said)
 
 
-def by_mail(http: Http, mailbox: MailReceiver) -> Action:
-    smtp = Smtp(host="127.0.0.1", port=mailbox.port, tls="plain", sender="pager@example.com", timeout_secs=0.5)
+def by_mail(http: Http, mailbox: MailReceiver, timeout_secs: float = 10) -> Action:
+    smtp = Smtp(host="127.0.0.1", port=mailbox.port, tls="plain", sender="pager@example.com", timeout_secs=timeout_secs)
     return made("email", http, smtp=smtp)
 
 
@@ -103,7 +103,7 @@ async def test_a_mail_of_a_step_is_the_same_over_all_tries(http: Http, mailbox: 
 async def test_a_mail_server_that_says_nothing_leaves_it_in_doubt(http: Http, mailbox: MailReceiver) -> None:
     mailbox.hangs_at.add("CONNECT")
     with pytest.raises(Failed) as no:
-        await ran(by_mail(http, mailbox), at(), to="alice@example.com", text=TEXT)
+        await ran(by_mail(http, mailbox, timeout_secs=0.5), at(), to="alice@example.com", text=TEXT)
     assert no.value.doubtful
     assert no.value.retry_after
 
@@ -140,13 +140,13 @@ async def test_pagerduty_without_a_key_is_not_there(http: Http, other: HttpRecei
         on_pagerduty(http, other, key=None)
 
 
-async def test_a_webhook_knows_a_second_try_by_its_key(http: Http, other: HttpReceiver) -> None:
+async def test_a_webhook_knows_a_second_try_by_its_key(http: Http, hasty: Http, other: HttpReceiver) -> None:
     one = made("webhook", http)
     assert TEXT in await one.check(asked(one, url=other.url, text=TEXT), at())
     assert other.items == []
     other.replies.append(SILENCE)
     with pytest.raises(Failed) as no:
-        await ran(one, at(), url=other.url, text=TEXT)
+        await ran(made("webhook", hasty), at(), url=other.url, text=TEXT)
     assert (no.value.doubtful, no.value.retry_after is None) == (True, False)
     await ran(one, at(), url=other.url, text=TEXT)
     first, again = other.items
