@@ -11,7 +11,7 @@ from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.channels.post import asked_delay
 from app.domain.errors import Invalid
 from app.domain.record import Record
-from app.net.http import Answer, Blocked, Http, Unanswered
+from app.net.http import READ_AT_MOST, Answer, Blocked, Http, Unanswered
 from app.net.slots import Busy
 
 SOON = timedelta(seconds=2)
@@ -53,10 +53,18 @@ class HttpRequest(Plain):
         })  # fmt: skip
 
 
-async def sent(http: Http, method: str, url: str, content: bytes, headers: dict[str, str]) -> Answer:
+async def sent(
+    http: Http,
+    method: str,
+    url: str,
+    content: bytes,
+    headers: dict[str, str],
+    *,
+    read_at_most: int = READ_AT_MOST,
+) -> Answer:
     """The answer, whatever it is. Raises: Failed when there is none."""
     try:
-        return await http.request(method, url, content, headers)
+        return await http.request(method, url, content, headers, read_at_most=read_at_most)
     except Busy as busy:
         raise Failed(str(busy), SOON) from busy
     except Unanswered as nothing:

@@ -1,0 +1,91 @@
+"""Moves a label, by default `production`, to another version of a prompt in Langfuse: what applications then get.
+
+Source: https://api.reference.langfuse.com, GET /api/public/v2/prompts[/{name}] and PATCH …/{name}/versions/{version}
+{"newLabels"}, which takes the label from the version that had it. Names of folders are encoded whole.
+"""
+
+import base64
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import quote, urlencode
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+
+from app.actions.api import Api, Missing
+from app.actions.base import Failed, Situation, Tools
+from app.actions.change import Change
+from app.actions.http_request import SOON
+from app.domain.record import Record
+
+
+def movable(label: str) -> str:
+    if label == "latest":
+        raise ValueError("latest is Langfuse's own: it can't be moved")
+    return label
+
+
+@dataclass(frozen=True)
+class LangfusePromptLabel(Change):
+    """`version`: none = the newest one older than the one that has the label now.
+
+    Langfuse can move a label, not take it away: it must be on some version before. Applications keep a prompt for about
+    a minute, so what they answer changes that much later.
+    """
+
+    api: Api
+    public_key: str
+    secret_key: SecretStr
+
+    class Parameters(Record):
+        prompt: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+        label: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.-]{1,36}$"), AfterValidator(movable)] = "production"
+        version: Annotated[int, Field(ge=1)] | None = None
+
+    destructive: ClassVar[bool] = True
+
+    @classmethod
+    def configured(cls, tools: Tools) -> Self | None:
+        said = tools.settings.playbooks.langfuse
+        if said.url is None or said.public_key is None or said.secret_key is None:
+            return None
+        return cls(Api(tools.http, "Langfuse", said.url), said.public_key, said.secret_key)
+
+    def subject(self, asked: Parameters) -> str:
+        return f"label {asked.label} of prompt {asked.prompt}"
+
+    async def look(self, asked: Parameters, at: Situation) -> Any:
+        """`version` has the label; `versions` are all there are."""
+        listed = await self._ask("GET", f"/api/public/v2/prompts?{urlencode({'name': asked.prompt})}", at)
+        there = next((one for one in listed.get("data", []) if one.get("name") == asked.prompt), None)
+        if there is None:
+            raise Failed(f"Langfuse has no prompt {asked.prompt!r}")
+        try:
+            found = await self._ask("GET", f"{self._path(asked)}?{urlencode({'label': asked.label})}", at)
+        except Missing as nobody:
+            raise Failed(f"no version of {asked.prompt!r} has the label {asked.label}") from nobody
+        return {"version": found["version"], "versions": sorted(there["versions"])[-100:]}
+
+    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+        older = [version for version in found["versions"] if version < found["version"]]
+        if asked.version is None and not older:
+            raise Failed(f"version {found['version']} of {asked.prompt!r} is the oldest: there is none to go back to")
+        if asked.version is not None and asked.version not in found["versions"]:
+            raise Failed(f"{asked.prompt!r} has no version {asked.version}")
+        return {"version": asked.version or older[-1]}
+
+    def same(self, found: Any, wanted: Any) -> bool:
+        return bool(found["version"] == wanted["version"])
+
+    async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:
+        path = f"{self._path(asked)}/versions/{value['version']}"
+        await self._ask("PATCH", path, at, {"newLabels": [asked.label]})
+
+    def _path(self, asked: Parameters) -> str:
+        return f"/api/public/v2/prompts/{quote(asked.prompt, safe='')}"
+
+    async def _ask(self, method: str, path: str, at: Situation, body: object = None) -> dict[str, Any]:
+        login = base64.b64encode(f"{self.public_key}:{self.secret_key.get_secret_value()}".encode()).decode()
+        answer = await self.api.ask(at, method, path, {"authorization": f"Basic {login}"}, body)
+        if not isinstance(answer, dict):
+            raise Failed("Langfuse answered with what is no object", SOON)
+        return answer
