@@ -71,7 +71,10 @@ class ConfigChange(ClusterChange):
         return await self._restarted(asked, await super().run(asked, at), at)
 
     async def undo(self, asked: Parameters, done: Done, at: Situation) -> Done:
-        return await self._restarted(asked, await super().undo(asked, done, at), at)
+        undone = await super().undo(asked, done, at)
+        if done.output["before"] == done.output["after"]:
+            return undone
+        return await self._restarted(asked, undone, at)
 
     async def verify(self, asked: Parameters, done: Done, at: Situation) -> str:
         said = await super().verify(asked, done, at)

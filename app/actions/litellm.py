@@ -86,7 +86,7 @@ class Proxy:
         """All of a key but its secret. Raises: Failed, also for a key that was deleted."""
         hashed = await self.hash_of(key, at)
         info: dict[str, Any] = (await self.get("/key/info", at, {"key": hashed})).get("info") or {}
-        if info.get("status") == "deleted" or info.get("deleted_at"):
+        if deleted(info):
             raise Failed(f"key {key!r} was deleted")
         return info
 
@@ -101,6 +101,11 @@ class ProxyChange(Change):
     def configured(cls, tools: Tools) -> Self | None:
         proxy = Proxy.configured(tools)
         return cls(proxy) if proxy else None
+
+
+def deleted(info: Mapping[str, object]) -> bool:
+    """LiteLLM goes on telling about keys that were deleted."""
+    return info.get("status") == "deleted" or bool(info.get("deleted_at"))
 
 
 def quoted(name: str) -> str:

@@ -18,7 +18,7 @@ from pydantic import Field, StringConstraints
 from app.actions.api import Missing
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.actions.http_request import SOON
-from app.actions.litellm import ModelName, Proxy
+from app.actions.litellm import ModelName, Proxy, deleted
 from app.domain.record import Record
 
 T = TypeVar("T")
@@ -90,7 +90,8 @@ class LiteLLMNewKey(Plain):
 
     async def undo(self, asked: Parameters, done: Done, at: Situation) -> Done:
         token = str(done.output["token"])
-        if await self._info(token, at) is not None:
+        info = await self._info(token, at)
+        if info is not None and not deleted(info):
             await self.proxy.post("/key/delete", {"keys": [token]}, at)
         secret = await self._secret(asked)
         if secret is not None and hashed(secret) == token:
@@ -101,7 +102,7 @@ class LiteLLMNewKey(Plain):
         """Whether this step has made the key already. Raises: Failed when the alias is somebody else's."""
         info = await self._info(hashed(secret), at) if secret else None
         if info is not None:
-            if (info.get("metadata") or {}).get("step") != at.key or info.get("deleted_at"):
+            if (info.get("metadata") or {}).get("step") != at.key or deleted(info):
                 raise Failed(f"{self._file(asked)} is the secret of an earlier key: choose another alias")
             return True
         taken = (await self.proxy.get("/key/list", at, {"key_alias": asked.alias})).get("keys")
