@@ -26,7 +26,7 @@ class Change(Plain):
         """What is there now. Raises: Failed, also when it could not be changed."""
         raise NotImplementedError
 
-    def want(self, asked: Any, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Any, found: Any, at: Situation) -> Any:
         """What shall be there, given what was."""
         raise NotImplementedError
 
@@ -43,7 +43,7 @@ class Change(Plain):
 
     async def check(self, asked: Any, at: Situation) -> str:
         found = await self.look(asked, at)
-        wanted = self.want(asked, found, at)
+        wanted = await self.want(asked, found, at)
         if self.same(found, wanted):
             return f"{self.subject(asked)}: is {shown(found)} already"
         return f"{self.subject(asked)}: {shown(found)} → {shown(wanted)}"
@@ -52,7 +52,7 @@ class Change(Plain):
         found = await self.look(asked, at)
         noted = await self.recall(asked, at)
         before = found if noted is None else noted
-        wanted = self.want(asked, before, at)
+        wanted = await self.want(asked, before, at)
         if not self.same(found, wanted):
             await self._set(asked, wanted, before, at)
         return Done(

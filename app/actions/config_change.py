@@ -48,7 +48,7 @@ class ConfigChange(ClusterChange):
             raise Failed(f"the old values in {asked.config_map} are longer than {OLD_AT_MOST}: they could not be kept")
         return old
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return dict(asked.set)
 
     async def check(self, asked: Parameters, at: Situation) -> str:

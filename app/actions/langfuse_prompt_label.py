@@ -5,6 +5,7 @@ Source: https://api.reference.langfuse.com, GET /api/public/v2/prompts[/{name}] 
 """
 
 import base64
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import quote, urlencode
@@ -24,12 +25,18 @@ def movable(label: str) -> str:
     return label
 
 
+def mark(at: Situation) -> str:
+    """The label that remembers where a step found the other one."""
+    return f"before-{hashlib.sha256(at.key.encode()).hexdigest()[:16]}"
+
+
 @dataclass(frozen=True)
 class LangfusePromptLabel(Change):
     """`version`: none = the newest one older than the one that has the label now.
 
-    Langfuse can move a label, not take it away: it must be on some version before. Applications keep a prompt for about
-    a minute, so what they answer changes that much later.
+    The version that had it first gets a label of the step's own (`before-…`), which stays: the second time finds it,
+    and doesn't go back one more. Langfuse can move a label, not take it away, so it must be on some version before.
+    Applications keep a prompt for about a minute, so what they answer changes that much later.
     """
 
     api: Api
@@ -54,31 +61,41 @@ class LangfusePromptLabel(Change):
         return f"label {asked.label} of prompt {asked.prompt}"
 
     async def look(self, asked: Parameters, at: Situation) -> Any:
-        """`version` has the label; `versions` are all there are."""
+        version = await self._labelled(asked, asked.label, at)
+        if version is None:
+            raise Failed(f"no version of prompt {asked.prompt!r} has the label {asked.label}")
+        return version
+
+    async def recall(self, asked: Parameters, at: Situation) -> Any:
+        return await self._labelled(asked, mark(at), at)
+
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         listed = await self._ask("GET", f"/api/public/v2/prompts?{urlencode({'name': asked.prompt})}", at)
-        there = next((one for one in listed.get("data", []) if one.get("name") == asked.prompt), None)
-        if there is None:
-            raise Failed(f"Langfuse has no prompt {asked.prompt!r}")
-        try:
-            found = await self._ask("GET", f"{self._path(asked)}?{urlencode({'label': asked.label})}", at)
-        except Missing as nobody:
-            raise Failed(f"no version of {asked.prompt!r} has the label {asked.label}") from nobody
-        return {"version": found["version"], "versions": sorted(there["versions"])[-100:]}
-
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
-        older = [version for version in found["versions"] if version < found["version"]]
-        if asked.version is None and not older:
-            raise Failed(f"version {found['version']} of {asked.prompt!r} is the oldest: there is none to go back to")
-        if asked.version is not None and asked.version not in found["versions"]:
-            raise Failed(f"{asked.prompt!r} has no version {asked.version}")
-        return {"version": asked.version or older[-1]}
-
-    def same(self, found: Any, wanted: Any) -> bool:
-        return bool(found["version"] == wanted["version"])
+        there: list[int] = next(
+            (one["versions"] for one in listed.get("data", []) if one.get("name") == asked.prompt), []
+        )
+        if asked.version is not None:
+            if asked.version not in there:
+                raise Failed(f"prompt {asked.prompt!r} has no version {asked.version}")
+            return asked.version
+        older = [version for version in there if version < found]
+        if not older:
+            raise Failed(f"version {found} of prompt {asked.prompt!r} is the oldest: there is none to go back to")
+        return max(older)
 
     async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:
-        path = f"{self._path(asked)}/versions/{value['version']}"
-        await self._ask("PATCH", path, at, {"newLabels": [asked.label]})
+        if before is not None:
+            await self._put_on(asked, before, mark(at), at)
+        await self._put_on(asked, value, asked.label, at)
+
+    async def _put_on(self, asked: Parameters, version: int, label: str, at: Situation) -> None:
+        await self._ask("PATCH", f"{self._path(asked)}/versions/{version}", at, {"newLabels": [label]})
+
+    async def _labelled(self, asked: Parameters, label: str, at: Situation) -> int | None:
+        try:
+            return int((await self._ask("GET", f"{self._path(asked)}?{urlencode({'label': label})}", at))["version"])
+        except Missing:
+            return None
 
     def _path(self, asked: Parameters) -> str:
         return f"/api/public/v2/prompts/{quote(asked.prompt, safe='')}"

@@ -51,7 +51,7 @@ class LiteLLMFallback(ProxyChange):
         rules = (await self.proxy.router_settings(at)).get(LISTS[asked.type]) or []
         return next((rule[asked.model] for rule in rules if isinstance(rule, dict) and asked.model in rule), [])
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return [*asked.fallbacks, *(model for model in found if model not in asked.fallbacks)]
 
     async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:

@@ -31,7 +31,7 @@ class LiteLLMGuardrail(ProxyChange):
             raise Failed(f"guardrail {asked.guardrail_id} stands in LiteLLM's file: it can't be changed here")
         return bool((found.get("litellm_params") or {}).get("default_on"))
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return asked.default_on
 
     async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:

@@ -22,7 +22,7 @@ class LiteLLMKeyBlock(ProxyChange):
     async def look(self, asked: Parameters, at: Situation) -> Any:
         return bool((await self.proxy.key_info(asked.key, at)).get("blocked"))
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return True
 
     async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:

@@ -46,7 +46,7 @@ class LiteLLMKeyLimit(ProxyChange):
         info = await self.proxy.key_info(asked.key, at)
         return {name: info.get(name) for name in asked.limits}
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return asked.limits
 
     async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:

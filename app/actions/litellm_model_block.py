@@ -32,7 +32,7 @@ class LiteLLMModelBlock(ProxyChange):
             raise Failed(f"model deployment {asked.model_id} stands in LiteLLM's file: it can't be blocked")
         return bool(info.get("blocked"))
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return True
 
     async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:

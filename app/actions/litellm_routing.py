@@ -43,7 +43,7 @@ class LiteLLMRouting(ProxyChange):
     async def look(self, asked: Parameters, at: Situation) -> Any:
         return (await self._aliases(at)).get(asked.model)
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return asked.to
 
     async def put(self, asked: Parameters, value: Any, before: Any, at: Situation) -> None:

@@ -40,7 +40,7 @@ class LiteLLMTemporaryBudget(ProxyChange):
             return None
         return {"increase": float(said["temp_budget_increase"]), "until": expires.isoformat()}
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         until = (at.now + timedelta(hours=asked.hours)).replace(microsecond=0)
         return {"increase": asked.increase_usd, "until": until.isoformat()}
 

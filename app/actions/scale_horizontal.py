@@ -46,17 +46,14 @@ class ScaleHorizontal(ClusterChange):
         deployment, autoscaler, _ = await self._found(asked, at)
         if autoscaler is None:
             return {"replicas": deployment["spec"].get("replicas", 1)}
-        spec = autoscaler["spec"]
-        return {"minReplicas": spec.get("minReplicas", 1), "maxReplicas": spec["maxReplicas"]}
+        return {"minReplicas": autoscaler["spec"].get("minReplicas", 1)}
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
-        name = "replicas" if "replicas" in found else "minReplicas"
-        number = asked.replicas if asked.replicas is not None else found[name] + (asked.add or 0)
-        number = max(asked.at_least, min(asked.at_most, number))
-        return found | {name: min(number, found.get("maxReplicas", number))}
-
-    def same(self, found: Any, wanted: Any) -> bool:
-        return all(found.get(name) == wanted.get(name) for name in ("replicas", "minReplicas"))
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+        _, autoscaler, _ = await self._found(asked, at)
+        most = min(asked.at_most, autoscaler["spec"]["maxReplicas"]) if autoscaler else asked.at_most
+        [(name, number)] = found.items()
+        number = asked.replicas if asked.replicas is not None else number + (asked.add or 0)
+        return {name: min(max(number, asked.at_least), most)}
 
     async def recall(self, asked: Parameters, at: Situation) -> Any:
         deployment, autoscaler, _ = await self._found(asked, at)

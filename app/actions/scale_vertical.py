@@ -61,7 +61,7 @@ class ScaleVertical(ClusterChange):
         places = (place.split("/") for place in asked.wanted)
         return {f"{kind}/{what}": (resources.get(kind) or {}).get(what) for kind, what in places}
 
-    def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
+    async def want(self, asked: Parameters, found: Any, at: Situation) -> Any:
         return asked.wanted
 
     def same(self, found: Any, wanted: Any) -> bool:
