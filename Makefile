@@ -16,7 +16,7 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy app workflows activities workers tests
+	$(BIN)/mypy app workflows activities workers clients/python/src tests
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/python -m tests.support.protos --check
@@ -36,11 +36,11 @@ lock:
 		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build *.egg-info clients/python/src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Where the machine's Python comes without ensurepip, its own pip installs into the venv.
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
 		"Python 3.11 or newer is needed; name one: make up PYTHON=python3.12")'
 	@echo "Installing into $(VENV); this is done once, and again when requirements.lock or pyproject.toml change."
@@ -48,5 +48,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --without-pip $(VENV); \
 	pip="$(BIN)/python -m pip"; $$pip --version >/dev/null 2>&1 || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
 	$$pip install --disable-pip-version-check --require-hashes -r requirements.lock; \
-	$$pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$$pip install --disable-pip-version-check --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@

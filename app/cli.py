@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from app.client import Client, Failed, assumption, card, diagnosis, lessons, plain, table, timeline
+from app.client import Failed, assumption, card, diagnosis, happening, lessons, plain, table, timeline
 
 if TYPE_CHECKING:
     from app.config import Settings
+    from llm_incident_manager_client import Incident, SyncIncidentManagerClient
 
 ENDPOINT = "http://localhost:8080"
+RETRY_FOR_SECS = 2
+"""A restart is waited for; who sits at a terminal is soon told that nobody is there (chosen)."""
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -49,7 +52,7 @@ def defaults(
     api_key: Annotated[str, typer.Option("--api-key", envvar="LLM_IM_API_KEY")] = "",
 ) -> None:
     given = {"endpoint": endpoint, "api_key": api_key}
-    commands = ("alert", "list", "get", "ack", "resolve", "simulate", "train", "doctor", "health")
+    commands = ("alert", "list", "get", "ack", "resolve", "watch", "simulate", "train", "doctor", "health")
     context.default_map = dict.fromkeys(commands, given)
 
 
@@ -168,12 +171,11 @@ def alert(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Send an alert."""
-    body = {
-        "source": source, "title": title, "description": description, "severity": severity, "alert_type": alert_type,
-    }  # fmt: skip
-    with _refusals():
-        told = Client(endpoint, api_key).post("api", "v1", "alerts", body=body)
-        _print(told, as_json, f"{told['status']}: incident {told['incident_id']} ({told['outcome']})")
+    with _client(endpoint, api_key) as client:
+        told = client.submit_alert(
+            source=source, title=title, description=description, severity=severity, alert_type=alert_type
+        )
+        _print(told.raw, as_json, f"{told.status}: incident {told.incident_id} ({told.outcome})")
 
 
 @app.command("list")
@@ -186,19 +188,19 @@ def list_incidents(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """List incidents, the newest first."""
-    filters = {"status": status, "severity": severity, "search": search}
-    given = {name: value for name, value in filters.items() if value}
-    with _refusals():
-        found = Client(endpoint, api_key).get("api", "v1", "incidents", page=page, page_size=page_size, **given)
-        _print(found, as_json, table(found["incidents"], found["total"]))
+    filters: Any = {"status": status, "severity": severity, "search": search}
+    with _client(endpoint, api_key) as client:
+        given = {name: value for name, value in filters.items() if value}
+        found = client.list(page=page, page_size=page_size, **given)
+        _print(found.raw, as_json, table(found.raw["incidents"], found.total))
 
 
 @app.command()
 def get(incident_id: IncidentId, endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False) -> None:
     """Show one incident."""
-    with _refusals():
-        incident = Client(endpoint, api_key).get("api", "v1", "incidents", incident_id)
-        _print(incident, as_json, card(incident))
+    with _client(endpoint, api_key) as client:
+        incident = client.get(incident_id)
+        _print(incident.raw, as_json, card(incident.raw))
 
 
 @app.command()
@@ -207,8 +209,8 @@ def ack(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Take an incident: nobody else is paged for it."""
-    body = {"actor": actor, "notes": notes}
-    _command(Client(endpoint, api_key), incident_id, "acknowledge", body, as_json)
+    with _client(endpoint, api_key) as client:
+        _changed(client.acknowledge(incident_id, actor=actor, notes=notes), as_json)
 
 
 @app.command()
@@ -218,8 +220,23 @@ def resolve(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Say that an incident is over."""
-    body = {"resolved_by": actor, "notes": notes, "root_cause": root_cause, "method": "Manual"}
-    _command(Client(endpoint, api_key), incident_id, "resolve", body, as_json)
+    with _client(endpoint, api_key) as client:
+        resolved = client.resolve(incident_id, actor=actor, notes=notes, root_cause=root_cause, method="Manual")
+        _changed(resolved, as_json)
+
+
+@app.command()
+def watch(
+    severity: Annotated[str | None, typer.Option("--severity", "-S", help="Only these, comma-separated.")] = None,
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
+) -> None:  # fmt: skip
+    """What happens to incidents, as it happens, a line each; after a break what was missed. Ctrl-C ends it."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    which: Any = {"severity": severity.split(",")} if severity else {}
+    with _client(endpoint, api_key) as client, contextlib.suppress(KeyboardInterrupt):
+        for event in client.events(**which):
+            print(json.dumps(event.raw, ensure_ascii=False) if as_json else happening(event.raw), flush=True)
 
 
 @app.command()
@@ -235,13 +252,12 @@ def simulate(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Play a policy through: who would be told what, when and through what. Nobody is told anything."""
-    with _refusals():
-        body = {
-            "severity": severity, "at": at, "incident": {"source": source},
-            "assume": [assumption(said) for said in assume or []],
-        }  # fmt: skip
-        told = Client(endpoint, api_key).post("api", "v1", "escalation-policies", policy, "simulate", body=body)
-        _print(told, as_json, timeline(told))
+    with _client(endpoint, api_key) as client:
+        told = client.simulate(
+            policy, severity=severity, at=at, incident={"source": source},
+            assume=[assumption(said) for said in assume or []],
+        )  # fmt: skip
+        _print(told.raw, as_json, timeline(told.raw))
 
 
 @app.command()
@@ -250,7 +266,7 @@ def train(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Teach the model from rule files that you trust (Prometheus, Sigma): their severities; then train."""
-    with _refusals():
+    with _client(endpoint, api_key) as client:
         if not directory.is_dir():
             raise Failed(f"{directory} is no directory")
         from app.ml.rules import read_rules
@@ -260,24 +276,19 @@ def train(
             print(plain(f"not read: {skipped.path}: {skipped.reason}"), file=sys.stderr)
         if not rules.labelled:
             raise Failed(f"{directory} holds no rule with a severity")
-        client = Client(endpoint, api_key)
-        taken = [client.post("api", "v1", "ml", "labels", body={"labels": some}) for some in lessons(rules.labelled)]
-        count = sum(answer["labels"] for answer in taken)
-        told = {"labels": count, "not_read": len(rules.skipped), **client.post("api", "v1", "ml", "retrain", body={})}
+        count = sum(client.teach(some) for some in lessons(rules.labelled))
+        told = {"labels": count, "not_read": len(rules.skipped), **client.retrain()}
         _print(told, as_json, f"{count} rules taught; training {told['run_id']} makes a model of them")
 
 
 @app.command()
 def health(endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False) -> None:
     """Ask how the server is. Fails unless it is healthy."""
-    with _refusals():
-        answer = Client(endpoint, api_key).send("GET", ("health",))
-        found = answer.body
-        if not isinstance(found, dict) or "components" not in found:
-            raise Failed(f"{endpoint} answered {answer.status} without its health; is it this service?")
-        parts = [f"{part}: {found['failing'].get(part, state)}" for part, state in found["components"].items()]
-        _print(found, as_json, "\n".join([f"{found['status']} (version {found['version']})", *map(plain, parts)]))
-        raise typer.Exit(0 if found["status"] == "healthy" else 1)
+    with _client(endpoint, api_key) as client:
+        found = client.health()
+        parts = [f"{part}: {found.failing.get(part, state)}" for part, state in found.components.items()]
+        _print(found.raw, as_json, "\n".join([f"{found.status} (version {found.version})", *map(plain, parts)]))
+        raise typer.Exit(0 if found.status == "healthy" else 1)
 
 
 @app.command()
@@ -287,18 +298,26 @@ def doctor(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Is everything ready for the night? Fails when something is wrong."""
-    with _refusals():
-        client = Client(endpoint, api_key)
-        found = client.get("api", "v1", "oncall", "lint", reach="false" if offline else "true")
-        _print(found, as_json, diagnosis(found))
-        raise typer.Exit(1 if found["errors"] or (strict and found["warnings"]) else 0)
+    with _client(endpoint, api_key) as client:
+        found = client.lint(reach=not offline)
+        _print(found.raw, as_json, diagnosis(found.raw))
+        raise typer.Exit(1 if found.errors or (strict and found.warnings) else 0)
 
 
-def _command(client: Client, incident_id: str, name: str, body: dict[str, Any], as_json: bool) -> None:
-    given = {field: value for field, value in body.items() if value is not None}
+@contextlib.contextmanager
+def _client(endpoint: str, api_key: str) -> "Iterator[SyncIncidentManagerClient]":
+    from llm_incident_manager_client import IncidentManagerError, SyncIncidentManagerClient
+
     with _refusals():
-        incident = client.post("api", "v1", "incidents", incident_id, name, body=given)
-        _print(incident, as_json, f"{incident['id']} is {incident['status']}: {plain(incident['title'])}")
+        try:
+            with SyncIncidentManagerClient(endpoint, api_key=api_key, retry_for_secs=RETRY_FOR_SECS) as client:
+                yield client
+        except IncidentManagerError as no:
+            raise Failed(str(no)) from no
+
+
+def _changed(incident: "Incident", as_json: bool) -> None:
+    _print(incident.raw, as_json, f"{incident.id} is {incident.status}: {plain(incident.title)}")
 
 
 def _print(answer: object, as_json: bool, text: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from temporalio.testing import TimeSkipper
 
 from app.store.database import Pool, pool
+from tests.support.service import Service, serving
 from tests.support.world import World, database, time_skipping, world_on
 
 # How long an example takes says something about the machine, nothing about the code.
@@ -25,6 +26,13 @@ async def database_url() -> AsyncIterator[str]:
 async def connections(database_url: str) -> AsyncIterator[Pool]:
     async with pool(database_url, 20) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+async def service(database_url: str) -> AsyncIterator[Service]:
+    """A gateway and a worker, each its own process."""
+    async with serving(database_url) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The command line, as processes of its own."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -37,6 +39,40 @@ async def test_an_incident_from_the_alert_to_the_resolve(service: Service) -> No
     assert re.search(r"^status +RESOLVED$", shown.said, re.MULTILINE)
     assert re.search(r"^alert_count +2$", shown.said, re.MULTILINE)
     assert (await service.cli("health")).code == 0
+
+
+async def test_what_happens_is_watched_as_lines(service: Service) -> None:
+    title = f"\x1b[31mdisk full {uuid4()}"
+    watching = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "app.cli", "watch", "--severity", "P0,P1", *how, cwd=ROOT, env=service.environment,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )
+        for how in ((), ("--json",))
+    ]  # fmt: skip
+    lines, answers = [asyncio.ensure_future(_first_about(title.split()[-1], one.stdout)) for one in watching]
+    async with asyncio.timeout(30):
+        while not (lines.done() and answers.done()):
+            await service.incident(title=title, severity="P3")
+            incident = await service.incident(title=title, severity="P1")
+            await service.http.post(f"/api/v1/incidents/{incident}/comments", json={"content": "mine", "actor": "ann"})
+            await asyncio.wait([lines, answers], timeout=0.3)
+    line = await lines
+    assert re.match(r"[\d-]{10}T[\d:]{8}Z  P1  (NEW|ESCALATED) +[\w-]{36}  \w+ by \w+", line), line
+    assert "\x1b" not in line
+    assert json.loads(await answers)["incident"]["severity"] == "P1"
+    for one in watching:
+        one.send_signal(signal.SIGINT)
+        _, complained = await one.communicate()
+        assert (one.returncode, complained) == (0, b"")
+
+
+async def _first_about(words: str, said: asyncio.StreamReader | None) -> str:
+    assert said is not None
+    async for line in said:
+        if words in line.decode():
+            return line.decode().rstrip()
+    raise AssertionError("it ended")
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), [
@@ -150,8 +186,6 @@ async def test_one_command_runs_everything_and_the_second_time_the_incident_is_s
 
 
 async def everything(environment: dict[str, str]) -> Up:
-    import asyncio
-
     return Up(
         await asyncio.create_subprocess_exec(
             sys.executable, "-m", "app.cli", "up", cwd=ROOT, env=environment,
@@ -163,12 +197,10 @@ async def everything(environment: dict[str, str]) -> Up:
 async def test_a_client_command_starts_fast(service: Service) -> None:
     """Nothing of the server is loaded for it."""
     loaded = await asyncio_modules("import app.cli; app.cli.app(['get', 'x'], standalone_mode=False)", service)
-    assert not loaded & {"fastapi", "sqlalchemy", "temporalio", "httpx", "asyncpg"}
+    assert not loaded & {"fastapi", "sqlalchemy", "temporalio", "asyncpg", "websockets"}
 
 
 async def asyncio_modules(program: str, service: Service) -> set[str]:
-    import asyncio
-
     code = f"import sys\ntry:\n  {program}\nexcept BaseException: pass\nprint(' '.join(sys.modules))"
     ran = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=ROOT, env=service.environment, stdout=asyncio.subprocess.PIPE,

@@ -12,7 +12,7 @@ Sizes = dict[str, int]
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    for folder in ("app", "workflows", "activities", "workers", "tests"):
+    for folder in ("app", "workflows", "activities", "workers", "clients", "tests"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
             if not name.startswith(EXEMPT):

@@ -249,6 +249,10 @@ def _parent(root: Root) -> strawberry.ID | None:
     return cast("strawberry.ID | None", root.parent_incident)
 
 
+def _group(root: Root) -> strawberry.ID | None:
+    return cast("strawberry.ID | None", root.correlation_group)
+
+
 def _original(root: Root) -> strawberry.ID | None:
     return cast("strawberry.ID | None", root.duplicate_of)
 
@@ -275,6 +279,7 @@ class Incident:
     resource: Resource | None
     affected_resources: list[str]
     assignees: list[str]
+    escalation_policy_id: str | None
     escalation_level: int
     escalation_paused: bool
     created_at: datetime
@@ -317,6 +322,7 @@ class Incident:
     assigned_team_id: str | None = strawberry.field(name="assigned_team", resolver=_team)
     related_incident_ids: list[strawberry.ID] = strawberry.field(name="related_incidents", resolver=_related)
     parent_incident_id: strawberry.ID | None = strawberry.field(name="parent_incident", resolver=_parent)
+    correlation_group_id: strawberry.ID | None = strawberry.field(resolver=_group)
     duplicate_of_id: strawberry.ID | None = strawberry.field(name="duplicate_of", resolver=_original)
 
     @strawberry.field

@@ -204,6 +204,11 @@ class Events:
         edges = [Edge(cursor=str(node.id), node=node) for node in nodes]
         return Connection(edges=edges, nodes=nodes, total_count=len(nodes), page_info=page_info)
 
+    @strawberry.field
+    async def events_cursor(self, info: Info) -> str:
+        """Where the subscription `incidentEvents` is now: with `after` it goes on from here."""
+        return await info.context.gateway.live.cursor(info.context.caller)
+
 
 @strawberry.type
 class Directory:

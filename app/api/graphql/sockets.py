@@ -25,7 +25,7 @@ from app.api.auth import address, admitted, token
 from app.api.graphql.context import Context
 from app.api.graphql.schema import Schema
 from app.api.limits import parse_json
-from app.domain.errors import Invalid, Refused, Unavailable
+from app.domain.errors import Invalid, RateLimited, Refused, Unavailable
 from app.runtime import Gateway
 from app.telemetry import metrics
 
@@ -37,8 +37,8 @@ KEYS = ("authorization", "authtoken", "token", "x-api-key", "apikey")
 
 
 def closing(refusal: Refused) -> tuple[int, str]:
-    """The close frame. 4401 ends the published client for good, after 1013 it comes back."""
-    code = TRY_AGAIN_LATER if isinstance(refusal, Unavailable) else UNAUTHORIZED
+    """The close frame. 4401 ends clients for good, after 1013 they come back."""
+    code = TRY_AGAIN_LATER if isinstance(refusal, Unavailable | RateLimited) else UNAUTHORIZED
     return code, refusal.message.encode()[:REASON_MAX].decode(errors="ignore")
 
 

@@ -82,11 +82,17 @@ class NotificationSent:
 
 @strawberry.type
 class IncidentEvent:
-    """One decision. After a break go on with `after: cursor`: nothing is missed, (incidentId, seq) names an event."""
+    """One decision. After a break go on with `after: cursor`: nothing is missed, (incidentId, seq) names an event.
+
+    The states are null unless it changed the status.
+    """
 
     cursor: str
     event: TimelineEvent
     update_type: UpdateType
+    old_state: Status | None
+    new_state: Status | None
+    becomes_critical: bool
     incident: Incident
 
 
@@ -327,13 +333,16 @@ class Documented:
     async def incident_events(
         self, info: Info, after: str | None = None, filter: inputs.Filter | None = None  # noqa: A002
     ) -> AsyncGenerator[IncidentEvent, None]:  # fmt: skip
-        """Every decision; with `after` first what was missed since that cursor."""
+        """Every decision; with `after` first what was missed since that cursor. `eventsCursor` is one to begin with."""
         matches = matching(info, filter)
         async with aclosing(heard(info, lambda event: matches(event.incident), after)) as events:
             async for event in events:
+                before, after_it = news.transition(event.entry) or (None, None)
                 yield IncidentEvent(
                     cursor=event.cursor, event=cast("TimelineEvent", event.entry),
-                    update_type=news.kind(event.entry), incident=_shown(event.incident),
+                    update_type=news.kind(event.entry), old_state=before, new_state=after_it,
+                    becomes_critical=news.becomes_critical(event.entry, event.incident),
+                    incident=_shown(event.incident),
                 )  # fmt: skip
 
 
