@@ -73,7 +73,7 @@ async def test_what_serves_no_description_may_still_do_it(vllm: FakeVllm) -> Non
 )
 async def test_a_server_that_does_not_answer_well(vllm: FakeVllm, reply: Reply, passes: float | None) -> None:
     vllm.replies.append(reply)
-    no = await failure(step(vllm, 0.3).runs())
+    no = await failure(step(vllm, 0.7).runs())
     assert (no.retry_after and no.retry_after.total_seconds()) == passes
     vllm.replies.append(Reply(503))
     assert (await failure(step(vllm).checks())).retry_after is not None
