@@ -33,8 +33,8 @@ class LiteLLMNewKey(Plain):
     `max_budget` in US dollars, none = no limit; `duration`: how long it is valid (30s, 15m, 12h, 30d), none = for ever.
 
     The secret is in the file `playbooks.litellm.new_keys_directory`/`alias` (mode 600), and never in output or logs.
-    It is written there before LiteLLM hears of it, and taken away if LiteLLM refuses it; so the second time finds it, and
-    the key, which carries the step's key in its metadata. Workers that share the work need to share the directory.
+    It is written there before LiteLLM hears of it, and taken away if LiteLLM refuses it; so the second time finds it
+    and the key, which carries the step's key in its metadata. Workers that share the work need to share the directory.
     `undo` deletes the key and the file.
     """
 
