@@ -38,7 +38,7 @@ class VllmResetPrefixCache(Plain):
         url = f"{asked.url.rstrip('/')}/openapi.json"
         answer = await sent(self.http, "GET", url, b"", {}, read_at_most=READ_AT_MOST)
         if answer.status >= 500:
-            raise refused(answer, at)
+            raise refused(answer, at, "GET")
         if answer.status == 200 and not offered(answer.text):
             raise Failed(f"{asked.url} offers no reset of its prefix cache: it needs VLLM_SERVER_DEV_MODE=1")
         return f"empty the prefix cache of {asked.url}"
@@ -46,7 +46,7 @@ class VllmResetPrefixCache(Plain):
     async def run(self, asked: Parameters, at: Situation) -> Done:
         answer = await sent(self.http, "POST", f"{asked.url.rstrip('/')}/reset_prefix_cache", b"", {})
         if not 200 <= answer.status < 300:
-            raise refused(answer, at)
+            raise refused(answer, at, "POST")
         return Done(summary=f"emptied the prefix cache of {asked.url}")
 
 
