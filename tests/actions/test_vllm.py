@@ -1,6 +1,5 @@
 """The prefix cache of a vLLM server on loopback is emptied."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -54,11 +53,6 @@ async def test_a_server_outside_development_mode_is_told_of(vllm: FakeVllm) -> N
     vllm.developing = False
     assert "VLLM_SERVER_DEV_MODE=1" in (await failure(step(vllm).checks())).message
     assert (await failure(step(vllm).runs())).retry_after is None
-
-
-async def test_what_serves_no_description_may_still_do_it(vllm: FakeVllm) -> None:
-    vllm.replies.append(Reply(200, body=json.dumps({"other": 1}).encode()))
-    assert "empty" in await step(vllm).checks()
 
 
 @pytest.mark.parametrize(
