@@ -148,7 +148,7 @@ class PlaybookWorkflow:
             )  # fmt: skip
         except ActivityError as failed:
             if is_cancelled_exception(failed):
-                raise
+                raise asyncio.CancelledError from failed
             return Acted(outcome="failed", error=str(failed.cause or failed)[:500])
         if not ask.undo:
             self.go_on()
@@ -225,7 +225,7 @@ class PlaybookWorkflow:
             )  # fmt: skip
         except ActivityError as failed:
             if is_cancelled_exception(failed):
-                raise
+                raise asyncio.CancelledError from failed
             return ()
         return asked.people
 

@@ -18,7 +18,7 @@ from app.domain.incident import CommandKind
 from app.domain.playing import CancelRun, Execute, RunQuery, RunView, TryAgain
 from app.domain.run import RunStatus, StepStatus
 from app.domain.vocabulary import Role
-from tests.support.receivers import HttpReceiver, Reply, Request
+from tests.support.receivers import SILENCE, HttpReceiver, Reply, Request
 from tests.support.world import Story, World
 from workflows import names
 from workflows.playbook import PlaybookWorkflow
@@ -273,6 +273,17 @@ async def test_a_run_is_cancelled_between_two_tries_and_taken_back(stage: Stage)
     assert statuses(view) == {"done": StepStatus.UNDONE, "flaky": StepStatus.CANCELLED}
     again = await stage.world.gateway.playbooks.cancel(BOB, run, CancelRun())
     assert again.status is RunStatus.CANCELLED
+
+
+async def test_a_run_is_cancelled_in_the_middle_of_an_action(stage: Stage) -> None:
+    story = await stage.world.opens(["alice"])
+    stage.other.replies.append(SILENCE)
+    run = await stage.begins(await stage.writes(stage.step("hangs"), stage.step("never")), story)
+    await stage.other.received(1)
+    view = await stage.world.gateway.playbooks.cancel(BOB, run, CancelRun())
+    assert (view.status, view.error) == (RunStatus.CANCELLED, "cancelled by bob")
+    assert statuses(view) == {"hangs": StepStatus.CANCELLED}
+    assert stage.other.asked() == ["hangs"]
 
 
 async def test_a_run_is_tried_again_from_the_step_that_failed_with_what_those_before_it_gave(stage: Stage) -> None:
