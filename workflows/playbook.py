@@ -1,4 +1,4 @@
-"""A playbook's run: one step after the other, waits as timers, decisions as updates, what was done undone in reverse."""
+"""A playbook's run: step after step, waits as timers, decisions as updates, what was done undone in reverse."""
 
 import asyncio
 from collections.abc import Callable
@@ -115,9 +115,9 @@ class PlaybookWorkflow:
 
     async def act(self, step: Planned) -> bool:
         """An action, tried as often as its step allows."""
-        if step.destructive and (missing := runs.people_missing(self.running, self.planned)):
-            if not await self.agreed(f"{step.id}-agreement", self.planned.approval, None, people=missing):
-                return await self.ended(step.id, succeeded=False, error="nobody else wanted it")
+        missing = runs.people_missing(self.running, self.planned) if step.destructive else 0
+        if missing and not await self.agreed(f"{step.id}-agreement", self.planned.approval, None, people=missing):
+            return await self.ended(step.id, succeeded=False, error="nobody else wanted it")
         for attempt in range(1, step.retry.max_attempts + 1):
             self.take(self.running.begins(step.id, workflow.now()))
             await self.show()

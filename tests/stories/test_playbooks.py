@@ -402,7 +402,7 @@ async def test_a_hundred_at_once_hold_up_no_page(stage: Stage) -> None:
     late = await stage.world.opens(["bob"])
     assert await late.told() == ["bob"]
     async with asyncio.timeout(90):
-        while (under_way := (await stage.world.gateway.playbooks.list(ME, UNDER_WAY)).runs):
+        while under_way := (await stage.world.gateway.playbooks.list(ME, UNDER_WAY)).runs:
             await asyncio.sleep(0.1)
     assert not under_way
     views = [await stage.view(run) for run in runs]
