@@ -185,6 +185,8 @@ async def test_a_wait_is_a_timer_and_an_approval_may_take_weeks(stage: Stage) ->
     told = [m for m in stage.world.pigeon.carried if m.notification_id == run]
     assert {message.target for message in told} == {"user:bob"}
     assert len(told) > 1
+    assert {message.asks for message in told} == {f"{run}/ask"}
+    assert all("/decide/" in (message.text or "") for message in told)
     assert stage.other.asked() == ["before"]
     with pytest.raises(Forbidden, match="carol was not asked; these were: bob"):
         await stage.world.gateway.playbooks.decide(Principal(name="carol", role=Role.RESPONDER), run, approve=True)
