@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from app.domain.decode import decode
 from app.domain.errors import Invalid
 from app.domain.matching import holds
-from app.domain.playbook import Approval, StepType
+from app.domain.playbook import Approval, Call, StepType
 from app.domain.record import Record
 from app.domain.run import Done, Plan, Run, planned
 from app.domain.situation import Failed, Situation
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from app.actions.base import Action
-    from app.domain.playbook import Call, Step
+    from app.domain.playbook import Step
     from app.store.runs import Kept, RunStore
 
     Render = Callable[[object, Mapping[str, object]], object]
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECS = 1.0
 LOOKS_AGAIN_SECS = 1.0
+NOTES = "add_note"
+"""The action by which a run says something on its incident's timeline."""
 
 
 class Begin(Record):
@@ -72,6 +75,13 @@ class Acted(Record):
     retry_after_secs: float | None = None
 
 
+class Note(Record):
+    """A line on the incident's timeline: that the run has begun, or ended."""
+
+    run_id: str
+    ended: bool = False
+
+
 class AskPeople(Record):
     """`step_id` None: for the run as a whole, or before something destructive. `escalated`: those after them. `about`:
 
@@ -91,12 +101,16 @@ class Asked(Record):
 
 @dataclass(frozen=True)
 class Playbooks:
-    """`render` fills in templates; `asking` tells people that they have to decide, and who they are."""
+    """`render` fills in templates; `asking` tells people that they have to decide, and who they are; `over` is told of
+
+    every run that has ended.
+    """
 
     runs: RunStore
     actions: Mapping[str, Action]
     render: Render
     asking: Asking
+    over: Callable[[Run], None]
 
     @activity.defn(name="playbooks.load")
     async def load(self, ask: Begin) -> Loaded:
@@ -110,7 +124,25 @@ class Playbooks:
     @activity.defn(name="playbooks.show")
     async def show(self, ask: ShowRun) -> None:
         """Twice is once, and late is never: a run's row is ordered by (time_ns, sequence)."""
-        await self.runs.project(ask.run, ask.time_ns)
+        if await self.runs.project(ask.run, ask.time_ns) and ask.run.status.over:
+            self.over(ask.run)
+
+    @activity.defn(name="playbooks.note")
+    async def note(self, ask: Note) -> None:
+        """Says on the incident's timeline, once, that the run has begun or ended. Raises: ApplicationError, to be
+        tried again; what never will be taken (the incident is long closed) stands in the run's log.
+        """
+        from app.domain.situation import Failed
+
+        kept, now = await self.runs.get(ask.run_id), datetime.now(UTC)
+        call = Call(action=NOTES, parameters={"text": _said(kept, ask.ended)})
+        try:
+            action, asked, at = self._prepared(kept, "end" if ask.ended else "begin", call, {}, now, call.parameters)
+            await action.run(asked, at)
+        except Failed as no:
+            if no.retry_after is not None:
+                raise ApplicationError(no.message, next_retry_delay=no.retry_after) from no
+            await self.runs.say(kept.id, "incident", f"not noted on the incident: {no.message}", now)
 
     @activity.defn(name="playbooks.ask")
     async def ask(self, ask: AskPeople) -> Asked:
@@ -227,6 +259,13 @@ class Playbooks:
             "steps": {id_: {"output": output} for id_, output in outputs.items()},
             "run": {"id": kept.id, "playbook": kept.playbook.id, "started_by": kept.state.started_by},
         }
+
+
+def _said(kept: Kept, ended: bool) -> str:
+    run, name = kept.state, f"Playbook {kept.playbook.name} (run {kept.id})"
+    if ended:
+        return f"{name} has ended: {run.status}{f', {run.error}' if run.error else ''}."
+    return f"{name} has begun, {f'by {run.started_by}' if run.by_hand else 'by itself'}."
 
 
 def _true(said: object) -> bool:

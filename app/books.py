@@ -27,6 +27,7 @@ from app.store.database import Pool
 from app.store.documents import DocumentStore
 from app.store.incidents import IncidentStore
 from app.store.runs import RunStore
+from app.telemetry import metrics
 
 RETRY = timedelta(seconds=2)
 DEADLINE_SECS = 20.0
@@ -83,7 +84,7 @@ def deeds(
     asking = Approving(
         directory, DocumentStore(connections), runs, channels, partial(_link, one_click.base), one_click.decide
     )
-    return PlaybookDeeds(runs, actions, rendered, asking)
+    return PlaybookDeeds(runs, actions, rendered, asking, metrics.played)
 
 
 def _link(public: str, run_id: str) -> str:

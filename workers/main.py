@@ -13,6 +13,7 @@ from app.config import Settings, Temporal
 from app.runtime import channels, crew, database_url, enriching, playing, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
+from app.store.runs import RunStore
 from app.telemetry import metrics
 from workers.roster import workers
 from workers.schedules import ensure
@@ -45,7 +46,7 @@ async def run(settings: Settings) -> None:
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
         beside = [
-            asyncio.create_task(count_waiting(DeliveryStore(connections))),
+            asyncio.create_task(count(DeliveryStore(connections), staff.playbooks.runs)),
             asyncio.create_task(prepare(staff.triage.classifying)),
         ]
         log.info("working")
@@ -61,11 +62,12 @@ async def prepare(classifying: Classifying | None) -> None:
             await classifying.champion.get()
 
 
-async def count_waiting(deliveries: DeliveryStore) -> None:
-    """Keeps the metric of messages that wait up to date, while PostgreSQL answers."""
+async def count(deliveries: DeliveryStore, runs: RunStore) -> None:
+    """Keeps the metrics of messages that wait and of playbooks that run up to date, while PostgreSQL answers."""
     while True:
         with suppress(*AWAY):
             metrics.waiting(await deliveries.waiting())
+            metrics.PLAYBOOKS_ACTIVE.set(await runs.under_way())
         await asyncio.sleep(COUNTED_EVERY_SECS)
 
 

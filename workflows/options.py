@@ -31,6 +31,8 @@ ACT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=
 """For ever: what a step itself fails with is an answer, this is about workers and PostgreSQL."""
 ASK_TIMEOUT = timedelta(seconds=60)
 ASK_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+NOTE_GIVE_UP = timedelta(seconds=60)
+"""A run's line on the timeline that could not be written by then is left out (chosen)."""
 AGREEMENT_SECS = 86_400.0
 """How long an agreement is waited for where a playbook doesn't say."""
 REMINDER_SECS = 1800.0

@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from activities.playbooks import Act, Acted, AskPeople, Begin, Playbooks, ShowRun
+from activities.playbooks import Act, Acted, AskPeople, Begin, Note, Playbooks, ShowRun
 from app.domain import run as runs
 from app.domain.errors import Refused
 from app.domain.playbook import Approval, OnTimeout, StepType
@@ -58,6 +58,7 @@ class PlaybookWorkflow:
         loaded = await local(Playbooks.load, begin)
         self.current, self.plan = loaded.run.with_(status=RunStatus.RUNNING), loaded.plan
         await self.show()
+        noting = asyncio.create_task(self.note(ended=False))
         going = asyncio.create_task(self.go())
         try:
             await workflow.wait_condition(
@@ -69,6 +70,8 @@ class PlaybookWorkflow:
         self.ending = True
         going.cancel()
         await self.end(going, late)
+        await noting
+        await self.note(ended=True)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self.running.status
 
@@ -271,6 +274,18 @@ class PlaybookWorkflow:
             else:
                 self.take(self.running.step(id_, status=StepStatus.UNDONE))
             await self.show()
+
+    async def note(self, *, ended: bool) -> None:
+        """A line on the incident's timeline. The run goes on without it."""
+        if self.planned.dry_run:
+            return
+        try:
+            await workflow.execute_activity_method(
+                Playbooks.note, Note(run_id=self.begin.run_id, ended=ended), task_queue=names.PLAYBOOKS,
+                schedule_to_close_timeout=options.NOTE_GIVE_UP, retry_policy=options.ASK_RETRY,
+            )  # fmt: skip
+        except ActivityError as failed:
+            workflow.logger.warning("the incident does not hear of the run: %s", failed.cause)
 
     async def ended(self, step_id: str, succeeded: bool, error: str | None = None) -> bool:
         status = StepStatus.COMPLETED if succeeded else StepStatus.FAILED

@@ -46,6 +46,9 @@ JOIN timeline t ON t.incident_id = e.incident_id AND t.seq = e.seq
 LEFT JOIN commands c ON c.id = t.command_id AND c.incident_id = t.incident_id
 ORDER BY e.id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 """
+ACTIVE = """
+SELECT count(*) FROM playbook_runs WHERE status IN ('pending', 'running', 'waiting') AND NOT dry_run
+"""
 RECENT = """
 SELECT count(*) FROM playbook_runs
 WHERE playbook_id = $1 AND incident_id = $2 AND NOT by_hand AND NOT dry_run AND created_at > $3
@@ -133,13 +136,18 @@ class RunStore:
             state=Run.model_validate(row["state"]),
         )  # fmt: skip
 
-    async def project(self, run: Run, time_ns: int) -> None:
-        """Writes a state, unless a newer one was written; whoever watches the run is told."""
+    async def project(self, run: Run, time_ns: int) -> bool:
+        """Writes a state, unless a newer one was written; whoever watches the run is told. Whether it was."""
         async with self.pool.transaction() as connection:
-            await connection.execute(
+            written = await connection.execute(
                 PROJECT, UUID(run.id), time_ns, run.seq, run.status, run.model_dump(mode="json"), run.ended_at
             )
             await connection.execute("SELECT pg_notify('playbook_runs', $1)", run.id)
+        return written == "UPDATE 1"
+
+    async def under_way(self) -> int:
+        """How many runs are, dry runs aside."""
+        return int(await self.pool.fetchval(ACTIVE))
 
     async def done(self, run_id: str, step_id: str) -> Done | None:
         """What a step gave, if it was done."""

@@ -28,6 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.domain.grouping import Grouped
 from app.domain.incident import HoldReason, Incident
 from app.domain.rules import ACTIONS
+from app.domain.run import Run, RunStatus
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
 
@@ -191,6 +192,17 @@ GRPC_REQUEST_DURATION = Histogram(
 GRPC_STREAMS_ACTIVE = Gauge(
     "llm_incident_manager_grpc_streams_active", "Streams under way.", multiprocess_mode="mostrecent"
 )
+PLAYBOOK_EXECUTIONS = Counter(
+    "llm_incident_manager_playbook_executions_total", "Runs of playbooks that are over, dry runs too.", ("status",)
+)
+PLAYBOOK_DURATION = Histogram(
+    "llm_incident_manager_playbook_execution_duration_seconds", "From a run's begin to its end, waits included.",
+    buckets=(1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400, 604_800),
+)  # fmt: skip
+PLAYBOOKS_ACTIVE = Gauge(
+    "llm_incident_manager_playbook_executions_active", "Runs under way, as PostgreSQL has them, dry runs aside.",
+    multiprocess_mode="mostrecent",
+)  # fmt: skip
 
 # A series that is there from the start at 0 makes the first increase visible to rate().
 for _severity in Severity:
@@ -204,6 +216,9 @@ for _reason in HoldReason:
     SUPPRESSED.labels(_reason)
 for _stage in STAGES:
     TRIAGE_SKIPPED.labels(_stage)
+for _status in RunStatus:
+    if _status.over:
+        PLAYBOOK_EXECUTIONS.labels(_status)
 for _channel in ChannelName:
     NOTIFICATIONS_SENT.labels(_channel)
     NOTIFICATIONS_FAILED.labels(_channel)
@@ -248,6 +263,13 @@ def waiting(by_channel: Mapping[str, int]) -> None:
     """Sets how many messages wait, per channel."""
     for channel in ChannelName:
         NOTIFICATION_QUEUE_SIZE.labels(channel).set(by_channel.get(channel, 0))
+
+
+def played(run: Run) -> None:
+    """Counts a run that is over."""
+    PLAYBOOK_EXECUTIONS.labels(run.status).inc()
+    if run.ended_at is not None:
+        PLAYBOOK_DURATION.observe(max((run.ended_at - run.started_at).total_seconds(), 0))
 
 
 def took(channel: str, seconds: float) -> None:

@@ -125,6 +125,10 @@ def test_the_names_dashboards_rely_on_are_there_before_anything_happened() -> No
             f"llm_incident_manager_{door}_{name}" for name in ("requests_total", "request_duration_seconds")
         }
     assert "llm_incident_manager_grpc_streams_active" in named
+    assert named >= {
+        f"llm_incident_manager_playbook_{name}"
+        for name in ("executions_total", "execution_duration_seconds", "executions_active")
+    }
     assert value(body.decode(), "incident_manager_incidents_created_total", {"severity": "P0"}) is not None
 
 

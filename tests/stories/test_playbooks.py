@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from temporalio.client import WorkflowHandle
 
+from activities.playbooks import Note, Playbooks
+from app.books import rendered
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.access import Principal
 from app.domain.errors import Conflict, Forbidden, Invalid
@@ -18,6 +20,7 @@ from app.domain.incident import CommandKind
 from app.domain.playing import CancelRun, Execute, RunQuery, RunView, TryAgain
 from app.domain.run import RunStatus, StepStatus
 from app.domain.vocabulary import Role
+from app.telemetry import metrics
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, Request
 from tests.support.world import Story, World
 from workflows import names
@@ -116,6 +119,36 @@ async def test_ten_steps_each_once_and_in_order_and_later_ones_use_what_earlier_
     assert all(key.startswith(run) for key in stage.other.marks())
     assert set(statuses(view).values()) == {StepStatus.COMPLETED}
     assert view.steps[3].output == {"status": 200, "body": {"path": "/s3"}}
+
+
+async def test_the_incident_says_that_a_playbook_has_begun_and_ended_and_the_metrics_that_it_ran(stage: Stage) -> None:
+    story = await stage.world.opens(["alice"])
+    completed = metrics.PLAYBOOK_EXECUTIONS.labels("completed")
+    before = completed._value.get()
+    playbook = await stage.writes(stage.step("one"))
+    run = await stage.begins(playbook, story)
+    rehearsed = await stage.begins(playbook, story, dry_run=True)
+    for each in (run, rehearsed):
+        assert (await stage.ends(each)).status is RunStatus.COMPLETED
+        await stage.handle(each).result()
+    comments = await stage.world.gateway.incidents.comments(ME, story.id)
+    assert [(entry.actor.name, entry.reason) for entry in comments] == [
+        (f"playbook:{playbook}", f"Playbook {playbook} (run {run}) has begun, by alice."),
+        (f"playbook:{playbook}", f"Playbook {playbook} (run {run}) has ended: completed."),
+    ]
+    assert completed._value.get() - before == 2
+
+
+async def test_what_the_incident_never_will_hear_stands_in_the_log(stage: Stage) -> None:
+    run = await stage.begins(await stage.writes(stage.step("one")), await stage.world.opens(["alice"]))
+    await stage.ends(run)
+
+    async def nobody(*_: object) -> tuple[str, ...]:
+        return ()
+
+    mute = Playbooks(stage.world.gateway.playbooks.runs, {}, rendered, nobody, metrics.played)
+    await mute.note(Note(run_id=run, ended=True))
+    assert "not noted on the incident: there is no action 'add_note'" in await stage.words(run)
 
 
 async def test_what_fails_is_tried_again_under_the_same_key_after_longer_and_longer(stage: Stage) -> None:
