@@ -44,15 +44,23 @@ class Jira(Section):
     project: Name | None = Field(None, description="The project's key where a step names none.")
 
 
+def _whole_path(argv: tuple[str, ...]) -> tuple[str, ...]:
+    if not argv[0].startswith("/"):
+        raise ValueError("must begin with a program's whole path, like /usr/local/bin/drain")
+    return argv
+
+
 class Script(Section):
-    argv: Annotated[tuple[str, ...], Field(min_length=1, max_length=50)] = Field(
+    argv: Annotated[tuple[str, ...], Field(min_length=1, max_length=50), AfterValidator(_whole_path)] = Field(
         description="The program, by its whole path, and its first arguments; a step's own come after them."
     )
     timeout_secs: Annotated[float, Field(gt=0, le=3600)] = Field(60, description="After that it is killed.")
     memory_mb: Annotated[int, Field(ge=16, le=65_536)] = Field(512, description="Address space it may use.")
     cpu_secs: Annotated[int, Field(ge=1, le=3600)] = Field(60, description="Processor time it may use.")
     folder: Path = Field(Path("/"), description="Where it runs.")
-    environment: dict[str, str] = Field({}, description="All there is of it, beside PATH.")
+    environment: dict[str, str] = Field(
+        {}, description="All there is of it, beside PATH, IDEMPOTENCY_KEY and INCIDENT_ID."
+    )
 
 
 class Playbooks(Section):

@@ -82,7 +82,7 @@ def obituary(child: Child, process: Process) -> str:
 
 async def _start(child: Child) -> Process:
     # A change of user clears the death signal, so it is set after that.
-    command = [*child.identity, *_dying_with_us(child.death_signal), *child.command]
+    command = [*child.identity, *dying_with_us(child.death_signal), *child.command]
     with contextlib.ExitStack() as files:
         output = files.enter_context(_appended(child.log)) if child.log else None
         process = await asyncio.create_subprocess_exec(
@@ -107,8 +107,11 @@ def _stand_back(pid: int, niceness: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
 
-def _dying_with_us(death: Signals) -> list[str]:
-    """Linux with util-linux; elsewhere our own kill -9 leaves the children running."""
+def dying_with_us(death: Signals) -> list[str]:
+    """What goes before a command so that it gets a signal when we are killed.
+
+    Linux with util-linux; elsewhere our own kill -9 leaves the children running.
+    """
     setpriv = shutil.which("setpriv")
     if setpriv is None or os.path.realpath(setpriv).endswith("busybox"):
         return []

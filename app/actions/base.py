@@ -6,14 +6,16 @@ action under one key over all its tries: whoever takes a key does it once. What 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
+from app.channels.base import Channel
 from app.config import Settings
 from app.domain.record import Record
 from app.domain.representation import IncidentView
 from app.domain.run import Done
+from app.domain.vocabulary import ChannelName
 from app.net.http import Http
 
 
@@ -79,11 +81,16 @@ class Action(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What actions may use: the guarded way out, and the services that act on incidents as `actor`."""
+    """What actions may use: the guarded way out, and the services that act on incidents as `actor`.
+
+    `channels` are the ways to reach people that are set up; `link` makes the address of an incident from its id.
+    """
 
     http: Http
     settings: Settings
     command: "Command"
+    channels: Mapping[ChannelName, Channel] = field(default_factory=dict)
+    link: Callable[[str], str | None] = lambda _: None
 
 
 class Command(Protocol):

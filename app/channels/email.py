@@ -138,6 +138,8 @@ def letter(message: Message, sender: str, recipient: str) -> EmailMessage:
     html = message.html if message.html is not None or message.text is not None else hypertext(message)
     if html is not None:
         mail.add_alternative(encodable(html).translate(UNSAYABLE), subtype="html")
+    if (asked := message.invitation) is not None:  # as RFC 6047 has it, so that calendars offer to take it
+        mail.add_alternative(asked.calendar, subtype="calendar", params={"method": asked.method})
     return mail
 
 

@@ -81,17 +81,17 @@ class Slack:
         if message.thread:
             channel, _, ts = message.thread.partition("/")
             try:
-                await self._call("chat.update", {"channel": channel, "ts": ts, **said})
-                await self._call("chat.postMessage", {"channel": channel, "thread_ts": ts, **reply(message, to)})
+                await self.call("chat.update", {"channel": channel, "ts": ts, **said})
+                await self.call("chat.postMessage", {"channel": channel, "thread_ts": ts, **reply(message, to)})
                 return Receipt(reference=message.thread, delivered=True)
             except Complaint as no:
                 if no.error not in GONE:
                     raise
-        posted = await self._call("chat.postMessage", {"channel": to, "unfurl_links": False, **said})
+        posted = await self.call("chat.postMessage", {"channel": to, "unfurl_links": False, **said})
         return Receipt(reference=f"{posted['channel']}/{posted['ts']}", delivered=True)
 
-    async def _call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
-        """What Slack answers. Raises: Undelivered, Complaint."""
+    async def call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
+        """What Slack answers to one of its methods that take JSON. Raises: Undelivered, Complaint."""
         token = self.token.get_secret_value() if self.token else ""
         headers = {"content-type": "application/json; charset=utf-8", "authorization": f"Bearer {token}"}
         answer = await post(self.http, f"{self.base_url}/{method}", encoded(body), headers)

@@ -1,6 +1,7 @@
 """A message to one person through one channel, and what came of it."""
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 from app.domain.people import veiled
 from app.domain.record import Record
@@ -57,6 +58,13 @@ class Bundled(Record):
     link: str | None = None
 
 
+class Invitation(Record):
+    """A calendar (RFC 5545) that a mail carries, and what is asked by it (RFC 5546)."""
+
+    method: Literal["REQUEST", "CANCEL"]
+    calendar: str
+
+
 class Message(Record):
     """What is said, in the channel's own terms made of these fields.
 
@@ -64,7 +72,8 @@ class Message(Record):
     message went out (a JSON object); `level` counts from 1. `thread` is the provider's own id of the first message
     about this incident at this address, None in the first one. `by` is who caused what a notice tells.
     `subject`, `text`, `html` and `payload` were rendered from the team's own template; None = the channel's words.
-    `acknowledge_url` lets this person take the incident with one click, where that was set up.
+    `acknowledge_url` lets this person take the incident with one click, where that was set up. `invitation` goes with
+    a mail, and with nothing else.
     """
 
     key: str
@@ -87,6 +96,7 @@ class Message(Record):
     html: str | None = None
     payload: dict[str, object] | None = None
     acknowledge_url: str | None = None
+    invitation: Invitation | None = None
 
 
 class Receipt(Record):
