@@ -1,5 +1,6 @@
 """The settings of playbooks: what their actions may reach. An action whose system isn't named is not there."""
 
+import ssl
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,23 @@ from app.section import Name, Section
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))]
 
 
+def readable(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as wrong:
+        raise ValueError("must be a PEM file of certificates") from wrong
+    return path
+
+
+Authority = Annotated[FilePath, AfterValidator(readable)]
+
+
 class LiteLLM(Section):
     url: Url | None = Field(None, description="The proxy's base address; none = no litellm_… actions.")
     api_key: SecretStr | None = Field(None, description="A key that may administer the proxy.")
+    new_keys_directory: Path | None = Field(
+        None, description="Where litellm_new_key writes secrets, each a file only we can read; none = no such action."
+    )
 
 
 class Langfuse(Section):
@@ -25,7 +40,7 @@ class Kubernetes(Section):
     url: Url | None = Field(None, description="The API server; none = no actions on deployments.")
     token: SecretStr | None = Field(None, description="A service account's token.")
     token_path: FilePath | None = Field(None, description="A file with the token, read anew for each step.")
-    ca_path: FilePath | None = Field(None, description="PEM file of the CA to trust; none = the system's.")
+    ca_path: Authority | None = Field(None, description="PEM file of the CA to trust; none = the system's.")
     namespace: Name = Field("default", description="Where a step names none.")
 
 

@@ -4,12 +4,14 @@ Names resolve anew at each connection, so the address is checked where it is con
 """
 
 import asyncio
+import copy
 import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -175,10 +177,10 @@ class Guarded(httpcore.AsyncNetworkBackend):
 
 
 class Transport(httpx.AsyncHTTPTransport):
-    """httpx's own, with the guard where it connects."""
+    """httpx's own, with the guard where it connects. `ca_path`: a PEM file to trust instead of the system's CAs."""
 
-    def __init__(self, guard: Guarded) -> None:
-        trust = ssl.create_default_context()
+    def __init__(self, guard: Guarded, ca_path: Path | None = None) -> None:
+        trust = ssl.create_default_context(cafile=ca_path)
         super().__init__(verify=trust, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trust,
@@ -209,14 +211,26 @@ class Http:
         self.names = Names()
         self.guard = Guarded(networks, resolve or self.names)
         self.transport = Transport(self.guard)
+        self.trusts: dict[Path, Http] = {}
         self.timeout = httpx.Timeout(deadline_secs, connect=deadline_secs / 2).as_dict()
 
     async def __aenter__(self) -> "Http":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.transport.aclose()
+        for http in (self, *self.trusts.values()):
+            await http.transport.aclose()
         self.names.close()
+
+    def trusting(self, ca_path: Path) -> "Http":
+        """The same way out to servers that show a certificate of that CA (a PEM file); closed together with this one.
+
+        Raises: OSError when the file can't be read as such.
+        """
+        if ca_path not in self.trusts:
+            self.trusts[ca_path] = copy.copy(self)
+            self.trusts[ca_path].transport = Transport(self.guard, ca_path)
+        return self.trusts[ca_path]
 
     async def post(
         self, url: str, content: bytes, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST

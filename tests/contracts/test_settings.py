@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from app.config import Settings
 from app.environment import KEYS, BadSettings, load, rust_log_level
+from tests.support.receivers import Certificate
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "config.example.yaml"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -115,8 +116,7 @@ def test_the_example_file_says_the_defaults(tmp_path: Path) -> None:
 
 
 def test_every_commented_key_of_the_example_file_exists(tmp_path: Path) -> None:
-    certificate = tmp_path / "any.pem"
-    certificate.touch()
+    certificate = Certificate.made(tmp_path).path
     text = re.sub(r"(?m)^( +)# (\w+: )", r"\1\2", EXAMPLE.read_text("utf-8"))
     text = re.sub(r"/etc/(temporal|incidents)/\w+\.\w+", str(certificate), text)
     settings = load(written(tmp_path, text))

@@ -57,6 +57,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
 
 class HttpReceiver(Inbox[Request]):
@@ -139,7 +140,7 @@ class HttpReceiver(Inbox[Request]):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 headers = {name.decode(): value.decode() for name, value in head.headers}
-                return Request(head.target.decode(), headers, body)
+                return Request(head.target.decode(), headers, body, head.method.decode())
             else:
                 return None
 
