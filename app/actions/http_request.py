@@ -54,13 +54,7 @@ class HttpRequest(Plain):
 
 
 async def sent(
-    http: Http,
-    method: str,
-    url: str,
-    content: bytes,
-    headers: dict[str, str],
-    *,
-    read_at_most: int = READ_AT_MOST,
+    http: Http, method: str, url: str, content: bytes, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST
 ) -> Answer:
     """The answer, whatever it is. Raises: Failed when there is none."""
     try:
@@ -68,7 +62,7 @@ async def sent(
     except Busy as busy:
         raise Failed(str(busy), SOON) from busy
     except Unanswered as nothing:
-        raise Failed(f"{method} {url}: {nothing}", SOON, doubtful=True) from nothing
+        raise Failed(f"{method} {url}: {nothing}", SOON, doubtful=method != "GET") from nothing
     except Blocked as blocked:
         raise Failed(str(blocked)) from blocked
     except Invalid as never:
