@@ -7,6 +7,7 @@ from typing import Any
 
 from app.actions.base import Failed, Situation
 from app.actions.http_request import PASSING, SOON, sent
+from app.channels.base import plain
 from app.channels.post import JSON, asked_delay
 from app.net.http import Answer, Http
 
@@ -39,6 +40,8 @@ class Api:
         asked = f"{self.name} answered {answer.status} to {method} {path.partition('?')[0]}"
         if not 200 <= answer.status < 300:
             raise self._refused(answer, asked, at, doubtful=method != "GET" and answer.status >= 500)
+        if len(answer.text) >= READ_AT_MOST:
+            raise Failed(f"{asked} with more than {READ_AT_MOST >> 20} MiB", doubtful=method != "GET")
         try:
             return json.loads(answer.text or "null")
         except ValueError as garbage:
@@ -65,4 +68,4 @@ def complaint(text: str) -> str:
     for _ in range(3):
         if isinstance(said, dict):
             said = next((said[name] for name in ("message", "error", "detail") if said.get(name)), text)
-    return " ".join(str(said).split())[:300]
+    return plain(str(said))[:300]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from app.actions.base import Done, Failed, Plain, Situation
 from app.actions.http_request import SOON
+from app.channels.base import plain
 
 
 class Change(Plain):
@@ -104,5 +105,5 @@ def shown(value: object) -> str:
 
 
 def cut(text: str) -> str:
-    line = " ".join(text.split())
+    line = plain(text)
     return line if len(line) <= 200 else f"{line[:199]}…"

@@ -31,8 +31,6 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 class OnDeployment(Record):
-    """`namespace`: none = the one of the settings."""
-
     deployment: Name
     namespace: Name | None = None
 

@@ -32,7 +32,9 @@ def mark(at: Situation) -> str:
 
 @dataclass(frozen=True)
 class LangfusePromptLabel(Change):
-    """`version`: none = the newest one older than the one that has the label now.
+    """`prompt`: its name, with its folders. `label`: the one that moves, by default production. `version`: where to.
+
+    No version = the newest one older than the one that has the label now.
 
     The version that had it first gets a label of the step's own (`before-…`), which stays: the second time finds it,
     and doesn't go back one more. Langfuse can move a label, not take it away, so it must be on some version before.

@@ -31,8 +31,6 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=255)]
 
 
 class OnKey(Record):
-    """`key`: its alias, or its hash as LiteLLM's alerts and logs have it."""
-
     key: KeyName
 
 

@@ -21,7 +21,9 @@ LISTS = {
 
 @dataclass(frozen=True)
 class LiteLLMFallback(ProxyChange):
-    """`fallbacks` come first, in their order; the ones that are there already come after them.
+    """`model` goes on to `fallbacks`, in their order, and after them to the ones that are there already.
+
+    `type`: the failures that are meant: any (general), a context_window that is too short, or the content_policy.
 
     `undo` restores the list that was there, or deletes it where there was none; a name with a slash can then not be
     deleted, as LiteLLM takes no slash there.

@@ -14,7 +14,10 @@ from app.domain.record import Record
 
 @dataclass(frozen=True)
 class LiteLLMGuardrail(ProxyChange):
-    """`guardrail_id`: one that is stored in the database. `undo` restores whether it was on."""
+    """`guardrail_id`: one that is stored in the database; `default_on`: whether it applies to every request.
+
+    `undo` restores whether it was on.
+    """
 
     class Parameters(Record):
         guardrail_id: ModelName

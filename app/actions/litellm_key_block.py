@@ -9,7 +9,10 @@ from app.actions.litellm import OnKey, ProxyChange
 
 @dataclass(frozen=True)
 class LiteLLMKeyBlock(ProxyChange):
-    """`undo` unblocks it, unless it was blocked before."""
+    """`key`: its alias, or its hash as LiteLLM's alerts and logs have it.
+
+    `undo` unblocks it, unless it was blocked before.
+    """
 
     class Parameters(OnKey):
         pass

@@ -16,9 +16,10 @@ Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 @dataclass(frozen=True)
 class LiteLLMKeyLimit(ProxyChange):
-    """`rpm_limit` and `tpm_limit` are requests and tokens a minute, `max_budget` US dollars. What isn't given stays.
+    """`key`: its alias, or its hash as LiteLLM's alerts and logs have it.
 
-    `undo` restores what was there, no limit included.
+    `rpm_limit` and `tpm_limit` are requests and tokens a minute, `max_parallel_requests` requests at a time,
+    `max_budget` US dollars. What isn't given stays. `undo` restores what was there, no limit included.
     """
 
     class Parameters(OnKey):

@@ -28,7 +28,11 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 @dataclass(frozen=True)
 class LiteLLMNewKey(Plain):
-    """The secret is in the file `playbooks.litellm.new_keys_directory`/`alias` (mode 600), and never in output or logs.
+    """`alias`: its name, once on the proxy; `models`: those it may use, none = all; `team_id`, `user_id`: whose it is.
+
+    `max_budget` in US dollars; `duration`: how long it is valid (30s, 15m, 12h, 30d), none = for ever.
+
+    The secret is in the file `playbooks.litellm.new_keys_directory`/`alias` (mode 600), and never in output or logs.
 
     It is written there before LiteLLM hears of it, so the second time finds it, and the key, which carries the step's
     key in its metadata. Workers that share the work need to share the directory. `undo` deletes the key and the file.
@@ -38,8 +42,6 @@ class LiteLLMNewKey(Plain):
     directory: Path
 
     class Parameters(Record):
-        """`models`: none = all. `duration`: how long it is valid (30s, 15m, 12h, 30d), none = for ever."""
-
         alias: Alias
         models: Annotated[tuple[ModelName, ...], Field(max_length=100)] = ()
         team_id: Id | None = None

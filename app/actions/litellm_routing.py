@@ -16,9 +16,10 @@ from app.domain.record import Record
 
 @dataclass(frozen=True)
 class LiteLLMRouting(ProxyChange):
-    """`undo` restores where the requests went before; aliases of other models stay as they are then.
+    """Requests for `model`, a model group, go `to` another one. `undo` restores where they went before.
 
-    LiteLLM has no precondition: an alias that somebody sets between our look and our write is lost.
+    LiteLLM has no precondition: an alias of another model that somebody sets between our look and our write is lost;
+    one that was set before or after stays.
     """
 
     class Parameters(Record):

@@ -16,7 +16,10 @@ from app.actions.litellm import OnKey, ProxyChange
 
 @dataclass(frozen=True)
 class LiteLLMTemporaryBudget(ProxyChange):
-    """`increase_usd` on top of the key's budget. It is set, not added: twice is once, until the later of the two ends.
+    """`key`: its alias, or its hash as LiteLLM's alerts and logs have it.
+
+    `increase_usd` comes on top of the key's budget for `hours`. It is set, not added: twice is once, until
+    the later of the two ends.
 
     LiteLLM can't take the two values away again, so `undo` sets what was there, or else an increase of 0.
     """

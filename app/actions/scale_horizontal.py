@@ -16,7 +16,9 @@ from app.actions.kubernetes import ClusterChange, Object, OnDeployment, Replicas
 
 @dataclass(frozen=True)
 class ScaleHorizontal(ClusterChange):
-    """`replicas`: that many; `add`: so many more, or fewer if negative. `at_least` and `at_most` bound what comes out.
+    """`deployment`: its name; `namespace`: none = the one of the settings.
+
+    `replicas`: that many; `add`: so many more, or fewer if negative. `at_least` and `at_most` bound what comes out.
 
     The value is `replicas`, or `minReplicas` where a HorizontalPodAutoscaler scales the deployment (it is never raised
     above its maxReplicas). What was there before is noted on the deployment or the autoscaler under the step's key

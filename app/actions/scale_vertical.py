@@ -27,7 +27,10 @@ UNITS |= {unit: Decimal(1024) ** power for power, unit in enumerate(("Ki", "Mi",
 
 @dataclass(frozen=True)
 class ScaleVertical(ClusterChange):
-    """What of requests and limits is given is set (`500m`, `2`, `4Gi`), the rest stays.
+    """`deployment`: its name; `namespace`: none = the one of the settings.
+
+    `container`: which of its containers. What is given of `cpu_request`, `cpu_limit`, `memory_request` and
+    `memory_limit` is set (500m, 2, 4Gi), the rest stays.
 
     What was there before is noted on the deployment under the step's key, in the patch that changes it.
     """

@@ -19,6 +19,8 @@ from app.domain.record import Record
 class ServiceRestart(Plain):
     """`deployment`: all of its pods, one after the other, as its strategy says. `pod`: that one alone, evicted.
 
+    `namespace`: none = the one of the settings.
+
     The second time finds the step's key noted on the deployment and restarts nothing. A pod is evicted by its uid, and
     one that isn't there counts as gone; only a StatefulSet's pod, which comes back under its name, may be evicted again
     when we die before writing down that it was.
@@ -27,8 +29,6 @@ class ServiceRestart(Plain):
     cluster: Cluster
 
     class Parameters(Record):
-        """`namespace`: none = the one of the settings."""
-
         deployment: Name | None = None
         pod: Name | None = None
         namespace: Name | None = None

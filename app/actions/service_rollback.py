@@ -29,7 +29,9 @@ ARGO = "argocd.argoproj.io/tracking-id"
 
 @dataclass(frozen=True)
 class ServiceRollback(ClusterChange):
-    """The revision before the present one, or `to_revision`. A mere restart is no revision of its own here.
+    """`deployment`: its name; `namespace`: none = the one of the settings.
+
+    Goes to the revision before the present one, or `to_revision`. A mere restart is no revision of its own here.
 
     The value is the ReplicaSet whose template the deployment has. The second time finds the step's key noted on the
     deployment: without it, two rollbacks would be none. `undo` puts the template back that was there before.

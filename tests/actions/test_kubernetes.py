@@ -10,9 +10,9 @@ from app.actions import ACTIONS
 from app.automation import Kubernetes
 from app.domain.errors import Invalid
 from app.net.http import LOOPBACK, Http
-from tests.support.steps import Step, failure, tools, way_out
 from tests.support.kubernetes import APPS, CORE, SCALING, TOKEN, FakeKubernetes
 from tests.support.receivers import SILENCE, Certificate, Reply
+from tests.support.steps import Step, failure, tools, way_out
 from tests.support.vendor import up
 
 Said = dict[str, Any]

@@ -10,9 +10,9 @@ from app.actions import ACTIONS
 from app.actions.base import Failed
 from app.domain.errors import Invalid
 from app.net.http import Http
-from tests.support.steps import Step, failure, tools, way_out
 from tests.support.langfuse import PUBLIC, SECRET, FakeLangfuse
 from tests.support.receivers import SILENCE, Reply
+from tests.support.steps import Step, failure, tools, way_out
 from tests.support.vendor import up
 
 NAME = "support/chat answer?"

@@ -12,9 +12,9 @@ import pytest
 from app.actions import ACTIONS
 from app.domain.errors import Invalid
 from app.net.http import Http
-from tests.support.steps import INCIDENT, NOW, Step, failure, situation, tools, way_out
 from tests.support.litellm import MASTER, FakeLiteLLM
 from tests.support.receivers import SILENCE, Reply
+from tests.support.steps import INCIDENT, NOW, Step, failure, situation, tools, way_out
 from tests.support.vendor import up
 
 Said = dict[str, Any]

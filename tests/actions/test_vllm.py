@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.steps import Step, failure, tools, way_out
 from tests.support.receivers import SILENCE, Reply, Request
+from tests.support.steps import Step, failure, tools, way_out
 from tests.support.vendor import Answered, Vendor, up
 
 
