@@ -1,6 +1,6 @@
 """What runs playbooks, constructed: the half of the composition root that is about them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -34,11 +34,15 @@ DEADLINE_SECS = 20.0
 
 @asynccontextmanager
 async def actions(
-    settings: Settings, networks: Sequence[Network], channels: Mapping[ChannelName, Channel], command: Command
+    settings: Settings,
+    networks: Sequence[Network],
+    channels: Mapping[ChannelName, Channel],
+    command: Command,
+    link: Callable[[str], str],
 ) -> AsyncIterator[Mapping[str, Action]]:
-    """Those that are set up here."""
+    """Those that are set up here. `link` makes the address of an incident."""
     async with Http(networks, deadline_secs=DEADLINE_SECS) as http:
-        tools = Tools(http, settings, command)
+        tools = Tools(http, settings, command, channels, link)
         made = {name: configured(tools) for name, configured in ACTIONS.items()}
         yield {name: action for name, action in made.items() if action is not None}
 

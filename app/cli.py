@@ -27,6 +27,8 @@ app = typer.Typer(
 )  # fmt: skip
 key = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 app.add_typer(key, name="key")
+bundle = typer.Typer(no_args_is_help=True, help="Ready-made playbooks, policies and rules: show, install.")
+app.add_typer(bundle, name="bundle")
 
 Endpoint = Annotated[str, typer.Option("--endpoint", "-e", help="The server's address.")]
 ApiKey = Annotated[str, typer.Option("--api-key", help="Sent as X-API-Key.")]
@@ -53,7 +55,7 @@ def defaults(
 ) -> None:
     given = {"endpoint": endpoint, "api_key": api_key}
     commands = ("alert", "list", "get", "ack", "resolve", "watch", "simulate", "train", "doctor", "health")
-    context.default_map = dict.fromkeys(commands, given)
+    context.default_map = {**dict.fromkeys(commands, given), "bundle": {"install": given}}
 
 
 @app.command()
@@ -302,6 +304,45 @@ def doctor(
         found = client.lint(reach=not offline)
         _print(found.raw, as_json, diagnosis(found.raw))
         raise typer.Exit(1 if found.errors or (strict and found.warnings) else 0)
+
+
+@bundle.command("show")
+def show_bundle(
+    name: Annotated[str, typer.Argument(metavar="BUNDLE", help="Its name: llmops.")],
+    rules: Annotated[bool, typer.Option("--rules", help="Print its rule file for Prometheus.")] = False,
+) -> None:
+    """What is in a bundle, and which actions its playbooks need."""
+    from app import bundle as bundles
+
+    with _refusals():
+        if rules:
+            print(bundles.rules(name), end="")
+            return
+        for part in bundles.parts(name):
+            needs = f"  (needs {', '.join(sorted(part.needs))})" if part.needs else ""
+            print(f"{part.kind:<22}  {part.id:<24}  {part.body['name']}{needs}")
+
+
+@bundle.command("install")
+def install_bundle(
+    name: Annotated[str, typer.Argument(metavar="BUNDLE", help="Its name: llmops.")],
+    person: Annotated[
+        list[str] | None, typer.Option("--person", help="A user in its teams, instead of primary and secondary.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what somebody has changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Install a bundle. Again is harmless; fails when a document is refused."""
+    from app import bundle as bundles
+
+    with _client(endpoint, api_key) as client:
+        found = bundles.for_people(bundles.parts(name), person or [])
+        done = list(bundles.install(client, found, force=force, dry_run=dry_run))
+        told = [{"kind": one.kind, "id": one.id, "outcome": one.outcome, "why": one.why} for one in done]
+        would = "would be " if dry_run else ""
+        _print(told, as_json, "\n".join(f"{would}{plain(one.line)}" for one in done))
+        raise typer.Exit(1 if any(one.outcome is bundles.Outcome.REFUSED for one in done) else 0)
 
 
 @contextlib.contextmanager

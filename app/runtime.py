@@ -144,7 +144,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         channels(settings) as ways,
         tokens(settings) as trusted,
         limits(settings) as limited,
-        books.actions(settings, reachable(settings), ways, books.nobody) as doing,
+        books.actions(settings, reachable(settings), ways, books.nobody, partial(link, settings)) as doing,
     ):
         made = services(settings, connections, temporal, ways, trusted, limited, doing)
         running = (
@@ -485,5 +485,6 @@ async def playing(
     incidents = Incidents(
         IncidentStore(connections, targets(settings)), DeliveryStore(connections), temporal, lived(settings)
     )
-    async with books.actions(settings, reachable(settings), channels, books.commanding(incidents)) as made:
+    commanding, linked = books.commanding(incidents), partial(link, settings)
+    async with books.actions(settings, reachable(settings), channels, commanding, linked) as made:
         yield made
