@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Literal
 
 from temporalio import activity
 
+from app.domain.decode import decode
+from app.domain.errors import Invalid
 from app.domain.matching import holds
 from app.domain.playbook import Approval, StepType
 from app.domain.record import Record
 from app.domain.run import Done, Plan, Run, planned
+from app.domain.situation import Failed, Situation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from app.actions.base import Action, Situation
+    from app.actions.base import Action
     from app.domain.playbook import Call, Step
     from app.store.runs import Kept, RunStore
 
@@ -122,8 +125,6 @@ class Playbooks:
         A worker that dies here does it again under the same key: what the action returned is written down at once,
         and found by the second time; what wasn't yet is done once more with the key the first time had.
         """
-        from app.actions.base import Failed
-
         async with _heartbeats():
             kept = await self.runs.get(ask.run_id)
             step = kept.playbook.step(ask.step_id)
@@ -167,8 +168,6 @@ class Playbooks:
 
     async def _verified(self, action: Action, asked: Record, done: Done, at: Situation) -> None:
         """Looks until it shows, for as long as the step has time."""
-        from app.actions.base import Failed
-
         while True:
             try:
                 seen = await action.verify(asked, done, at)
@@ -200,10 +199,6 @@ class Playbooks:
         self, kept: Kept, key: str, call: Call | None, context: Mapping[str, object], now: datetime,
         given: Mapping[str, object] | None = None,
     ) -> tuple[Action, Record, Situation]:  # fmt: skip
-        from app.actions.base import Failed, Situation
-        from app.domain.decode import decode
-        from app.domain.errors import Invalid
-
         if call is None or call.action not in self.actions:
             name = call.action if call else "none"
             raise Failed(f"there is no action {name!r}: what it needs is not set up here")

@@ -203,16 +203,12 @@ def services(
         events=Events(EventStore(connections)),
         reports=Reports(ReportStore(connections, targets(settings))),
         documents=documents,
-        playbooks=Playbooks(
-            RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled
-        ),
+        playbooks=Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled),
         learning=learning(settings, connections, temporal),
         suppressions=Suppressions(documents, shown, HoldingStore(connections)),
         catalogue=Catalogues(documents),
         changes=Changes(ChangeStore(connections)),
-        correlations=Correlations(
-            CorrelationStore(connections), RegroupStore(connections), incidents, settings.correlation.threshold
-        ),
+        correlations=grouped(settings, connections, incidents),
         oncall=OnCall(DocumentStore(connections)),
         keys=Keys(KeyStore(connections), bool(settings.auth.issuers)),
         tokens=tokens or Tokens(),
@@ -236,6 +232,11 @@ def services(
             DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
         ),
     )  # fmt: skip
+
+
+def grouped(settings: Settings, connections: Pool, incidents: Incidents) -> Correlations:
+    threshold = settings.correlation.threshold
+    return Correlations(CorrelationStore(connections), RegroupStore(connections), incidents, threshold)
 
 
 def documented(settings: Settings, connections: Pool, actions: Mapping[str, Action]) -> Documents:
@@ -485,6 +486,6 @@ async def playing(
     incidents = Incidents(
         IncidentStore(connections, targets(settings)), DeliveryStore(connections), temporal, lived(settings)
     )
-    commanding, linked = books.commanding(incidents), partial(link, settings)
-    async with books.actions(settings, reachable(settings), channels, commanding, linked) as made:
+    command = books.commanding(incidents)
+    async with books.actions(settings, reachable(settings), channels, command, partial(link, settings)) as made:
         yield made

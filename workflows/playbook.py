@@ -1,4 +1,4 @@
-"""A playbook's run: one step after the other, waits as timers, decisions as updates, undone in reverse order."""
+"""A playbook's run: step after step, waits as timers, decisions as updates, what was done undone in reverse."""
 
 import asyncio
 from collections.abc import Callable

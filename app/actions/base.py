@@ -7,7 +7,6 @@ action under one key over all its tries: whoever takes a key does it once. What 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 from app.channels.base import Channel
@@ -15,36 +14,9 @@ from app.config import Settings
 from app.domain.record import Record
 from app.domain.representation import IncidentView
 from app.domain.run import Done
+from app.domain.situation import Failed, Situation
 from app.domain.vocabulary import ChannelName
 from app.net.http import Http
-
-
-class Failed(Exception):
-    """It could not be done. `retry_after` None: it never can, as asked for; else trying again then may help.
-
-    `doubtful`: it may have been done all the same (no answer came).
-    """
-
-    def __init__(self, message: str, retry_after: timedelta | None = None, *, doubtful: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.retry_after = retry_after
-        self.doubtful = doubtful
-
-
-@dataclass(frozen=True)
-class Situation:
-    """Where a step runs. `key` is the same over all tries of the step and different for every other step and run.
-
-    `actor` is who acts in the incident's name on its timeline: `playbook:<id>`. `now` is aware.
-    """
-
-    key: str
-    run_id: str
-    step_id: str
-    actor: str
-    incident: IncidentView
-    now: datetime
 
 
 class Action(Protocol):

@@ -22,10 +22,9 @@ Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 class ConfigChange(ClusterChange):
     """`config_map`: its name; `namespace`: none = the one of the settings.
 
-    `set`: key → its new value, null = take it away; 20 at most. `restart`: the deployment to restart after that; none = nothing is restarted.
-
-    Old values are noted on the ConfigMap under the step's key, in the patch that changes them, and are in the output:
-    secrets don't belong in a ConfigMap. `undo` restores them and restarts again.
+    `set`: key → its new value, null = take it away; 20 at most. `restart`: the deployment to restart after that; none
+    = nothing. Old values are noted on the ConfigMap under the step's key, in the patch that changes them, and
+    are in the output: secrets don't belong in a ConfigMap. `undo` restores them and restarts again.
     """
 
     class Parameters(Record):

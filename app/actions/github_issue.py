@@ -119,7 +119,7 @@ class GithubIssue(Plain):
         if (delay := limited(answer, at.now)) is not None:
             raise Failed(f"GitHub's rate limit is used up: {plain(answer.text)[:200]}", delay)
         if not 200 <= answer.status < 300:
-            raise refused(answer, at)
+            raise refused(answer, at, method)
         return decoded(answer, method)
 
 

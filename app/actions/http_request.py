@@ -55,7 +55,7 @@ class HttpRequest(Plain):
         answer = await sent(self.http, asked.method, asked.url, content, headers)
         good = answer.status in asked.expect if asked.expect else 200 <= answer.status < 300
         if not good:
-            raise refused(answer, at)
+            raise refused(answer, at, asked.method)
         return Done(summary=f"{asked.method} {asked.url} answered {answer.status}", output={
             "status": answer.status, "body": parsed(answer.text),
         })  # fmt: skip
@@ -81,7 +81,7 @@ async def answered(http: Http, method: str, url: str, headers: dict[str, str], a
     """The JSON of a 2xx, None where it has no body. Raises: Failed."""
     answer = await sent_json(http, method, url, headers, body)
     if not 200 <= answer.status < 300:
-        raise refused(answer, at)
+        raise refused(answer, at, method)
     return decoded(answer, method)
 
 
@@ -104,11 +104,12 @@ def decoded(answer: Answer, method: str) -> Any:
         raise Failed(f"answered {answer.status} without JSON", SOON, doubtful=method != "GET") from wrong
 
 
-def refused(answer: Answer, at: Situation) -> Failed:
-    """What an answer that isn't wanted means: whether trying again makes sense, and when."""
+def refused(answer: Answer, at: Situation, method: str) -> Failed:
+    """What an answer that isn't wanted means: whether trying again makes sense, and when; whether it may be done."""
     said = f"answered {answer.status}: {plain(answer.text)[:300]}"
     if answer.status in PASSING or answer.status >= 500:
-        return Failed(said, asked_delay(answer.headers.get("retry-after"), at.now) or SOON)
+        delay = asked_delay(answer.headers.get("retry-after"), at.now) or SOON
+        return Failed(said, delay, doubtful=answer.status >= 500 and method != "GET")
     return Failed(said)
 
 

@@ -84,9 +84,9 @@ class JiraIssue(Plain):
         try:
             opened = await self._asked("POST", "issue", at, {"fields": fields})
         except Failed as no:
-            if no.doubtful:
-                raise Failed(no.message, INDEXED, doubtful=True) from no
-            raise
+            if not no.doubtful:
+                raise
+            raise Failed(no.message, max(no.retry_after or INDEXED, INDEXED), doubtful=True) from no
         if not isinstance(key := dug(opened, "key"), str):
             raise Failed("Jira's answer names no issue", doubtful=True)
         return self._done(key, "is open", opened=True)

@@ -95,9 +95,12 @@ class LangfusePromptLabel(Change):
 
     async def _labelled(self, asked: Parameters, label: str, at: Situation) -> int | None:
         try:
-            return int((await self._ask("GET", f"{self._path(asked)}?{urlencode({'label': label})}", at))["version"])
+            found = (await self._ask("GET", f"{self._path(asked)}?{urlencode({'label': label})}", at)).get("version")
         except Missing:
             return None
+        if not isinstance(found, int):
+            raise Failed("Langfuse answered without the version", SOON)
+        return found
 
     def _path(self, asked: Parameters) -> str:
         return f"/api/public/v2/prompts/{quote(asked.prompt, safe='')}"

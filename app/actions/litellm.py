@@ -75,10 +75,10 @@ class Proxy:
         """A key's hash, by its alias or itself. Raises: Failed when no key, or more than one, is called so."""
         if re.fullmatch(HASH, key):
             return key
-        found = (await self.get("/key/list", at, {"key_alias": key, "return_full_object": "true"})).get("keys", [])
+        found = (await self.get("/key/list", at, {"key_alias": key})).get("keys") or []
         if len(found) != 1:
             raise Failed(f"LiteLLM has {len(found)} keys with the alias {key!r}")
-        return str(found[0]["token"])
+        return str(found[0])
 
     async def key_info(self, key: str, at: Situation) -> dict[str, Any]:
         """All of a key but its secret. Raises: Failed, also for a key that was deleted."""

@@ -30,12 +30,12 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 class LiteLLMNewKey(Plain):
     """`alias`: its name, once on the proxy; `models`: those it may use, none = all; `team_id`, `user_id`: whose it is.
 
-    `max_budget` in US dollars; `duration`: how long it is valid (30s, 15m, 12h, 30d), none = for ever.
+    `max_budget` in US dollars, none = no limit; `duration`: how long it is valid (30s, 15m, 12h, 30d), none = for ever.
 
     The secret is in the file `playbooks.litellm.new_keys_directory`/`alias` (mode 600), and never in output or logs.
-
-    It is written there before LiteLLM hears of it, so the second time finds it, and the key, which carries the step's
-    key in its metadata. Workers that share the work need to share the directory. `undo` deletes the key and the file.
+    It is written there before LiteLLM hears of it, and taken away if LiteLLM refuses it; so the second time finds it
+    and the key, which carries the step's key in its metadata. Workers that share the work need to share the directory.
+    `undo` deletes the key and the file.
     """
 
     proxy: Proxy
@@ -84,6 +84,8 @@ class LiteLLMNewKey(Plain):
         try:
             await self.proxy.post("/key/generate", said, at)
         except Failed as failed:
+            if failed.retry_after is None and not failed.doubtful:
+                await asyncio.to_thread(self._file(asked).unlink, missing_ok=True)
             raise without(secret, failed) from None
 
     async def verify(self, asked: Parameters, done: Done, at: Situation) -> str:

@@ -16,8 +16,9 @@ from pydantic import Field
 
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.actions.telling import Subject, Text, message, told
+from app.channels.base import plain
 from app.channels.email import Email, in_ascii
-from app.domain.calendar import Zone, instant
+from app.domain.calendar import WallClock, Zone, instant
 from app.domain.notification import Invitation, Undelivered
 from app.domain.people import MailAddress
 from app.domain.record import Record
@@ -41,7 +42,7 @@ class SchedulePostmortem(Plain):
     class Parameters(Record):
         to: tuple[MailAddress, ...] = Field(min_length=1, max_length=20)
         in_days: int = Field(2, ge=0, le=60)
-        at: time = time(10)
+        at: WallClock = time(10)
         zone: Zone = "UTC"
         minutes: int = Field(60, ge=5, le=480)
         title: Subject | None = None
@@ -107,7 +108,7 @@ class SchedulePostmortem(Plain):
 
 
 def title(asked: SchedulePostmortem.Parameters, at: Situation) -> str:
-    return asked.title or " ".join(f"Post-mortem: {at.incident.title}".split())[:150]
+    return asked.title or plain(f"Post-mortem: {at.incident.title}")[:150]
 
 
 def begins(asked: SchedulePostmortem.Parameters, at: Situation) -> datetime:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from app.actions.api import Missing
+from app.actions.api import Conflict, Missing
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.actions.kubernetes import LOOK_AGAIN, Cluster, Name, Object
 from app.domain.record import Record
@@ -84,7 +84,8 @@ class ServiceRestart(Plain):
             if not pod["metadata"].get("deletionTimestamp"):
                 await self.cluster.post(f"{self._path(asked)}/eviction", eviction, at)
         except Failed as failed:
-            if not failed.doubtful or not await self._ending(asked, uid, at):
+            unsure = failed.doubtful or isinstance(failed, Missing | Conflict)
+            if not unsure or not await self._ending(asked, uid, at):
                 raise
         return Done(summary=f"evicted pod {asked.pod}", output={"uid": uid})
 

@@ -4,18 +4,15 @@ Source: vLLM's POST /reset_prefix_cache, there in its development mode only (VLL
 twice is empty; the next requests are slower until it has filled again.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
 from pydantic import StringConstraints
 
+from app.actions.api import Api, Missing
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import refused, sent
 from app.domain.record import Record
 from app.net.http import Http
-
-READ_AT_MOST = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -34,25 +31,18 @@ class VllmResetPrefixCache(Plain):
         return cls(tools.http)
 
     async def check(self, asked: Parameters, at: Situation) -> str:
-        """Asks the server's own description; where it has none, only a run tells whether it can."""
-        url = f"{asked.url.rstrip('/')}/openapi.json"
-        answer = await sent(self.http, "GET", url, b"", {}, read_at_most=READ_AT_MOST)
-        if answer.status >= 500:
-            raise refused(answer, at)
-        if answer.status == 200 and not offered(answer.text):
+        """Asks the server's own description; where it serves none, only a run tells whether it can."""
+        try:
+            described = await self._api(asked).ask(at, "GET", "/openapi.json", {})
+        except Missing:
+            described = None
+        if isinstance(described, dict) and "/reset_prefix_cache" not in described.get("paths", {}):
             raise Failed(f"{asked.url} offers no reset of its prefix cache: it needs VLLM_SERVER_DEV_MODE=1")
         return f"empty the prefix cache of {asked.url}"
 
     async def run(self, asked: Parameters, at: Situation) -> Done:
-        answer = await sent(self.http, "POST", f"{asked.url.rstrip('/')}/reset_prefix_cache", b"", {})
-        if not 200 <= answer.status < 300:
-            raise refused(answer, at)
+        await self._api(asked).ask(at, "POST", "/reset_prefix_cache", {})
         return Done(summary=f"emptied the prefix cache of {asked.url}")
 
-
-def offered(description: str) -> bool:
-    """Whether an OpenAPI description has the path; also true of what is none."""
-    try:
-        return "/reset_prefix_cache" in json.loads(description)["paths"]
-    except (ValueError, KeyError, TypeError):
-        return True
+    def _api(self, asked: Parameters) -> Api:
+        return Api(self.http, "vLLM", asked.url.rstrip("/"))

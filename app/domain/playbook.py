@@ -71,7 +71,9 @@ class Trigger(Record):
                 full["conditions"] = {"and": [test, full["conditions"]]} if "conditions" in full else test
                 full["type"] = kind
                 return full
-        raise ValueError(f"needs {kind}: the values that begin it")
+        if "conditions" not in full:
+            raise ValueError(f"needs {kind}: the values that begin it")
+        return full
 
 
 class Backoff(StrEnum):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import temporalio.client
+from pydantic import ValidationError
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
@@ -218,6 +219,9 @@ class Playbooks:
             except AWAY as away:
                 log.warning("playbooks: PostgreSQL does not answer: %s", away)
                 wait = LONGEST_WAIT_SECS
+            except Exception:
+                log.exception("what happened to an incident could not be considered")
+                wait = LONGEST_WAIT_SECS
 
     async def consider(self, event: TimelineEvent) -> None:
         """Begins the playbooks that something which happened to an incident begins."""
@@ -236,7 +240,11 @@ class Playbooks:
             await self._consider(document, event, subject, now)
 
     async def _consider(self, document: Document, event: TimelineEvent, subject: Subject, now: datetime) -> None:
-        playbook = Playbook.model_validate(document.body)
+        try:
+            playbook = Playbook.model_validate(document.body)
+        except ValidationError:
+            log.exception("playbook %s can't be read", document.id)
+            return
         why = cause(playbook, event, subject)
         if why is None:
             return

@@ -43,7 +43,7 @@ async def test_what_cannot_be_kept_as_json_is_kept_as_text(
         (Reply(404), None, False),
         (Reply(302, {"location": "http://127.0.0.1/"}), None, False),
         (Reply(429, {"retry-after": "3"}), timedelta(seconds=3), False),
-        (Reply(502, body=b"\x00<html>"), timedelta(seconds=2), False),
+        (Reply(502, body=b"\x00<html>"), timedelta(seconds=2), True),
         (SILENCE, timedelta(seconds=2), True),
     ],
 )

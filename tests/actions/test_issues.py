@@ -78,7 +78,7 @@ async def test_an_issue_whose_answer_was_lost_is_found_as_this_steps(http: Http,
     github.forgets = 1
     with pytest.raises(Failed, match="answered 502") as no:
         await ran(one, at(), text=TEXT)
-    assert no.value.retry_after
+    assert (no.value.retry_after is None, no.value.doubtful) == (False, True)
     done = await ran(one, at(), text=TEXT)
     assert (len(github.issues), done.output["opened"]) == (1, True)
 
@@ -154,8 +154,9 @@ async def test_a_jira_issue_is_opened_once_and_done_when_undone(http: Http, jira
 async def test_a_jira_issue_whose_answer_was_lost_is_found(http: Http, jira: FakeJira) -> None:
     one = in_jira(http, jira)
     jira.forgets = 1
-    with pytest.raises(Failed, match="answered 503"):
+    with pytest.raises(Failed, match="answered 503") as no:
         await ran(one, at(), text=TEXT)
+    assert (no.value.retry_after, no.value.doubtful) == (timedelta(seconds=30), True)
     assert (await ran(one, at(), text=TEXT)).summary == "OPS-1 was there already"
     assert list(jira.issues) == ["OPS-1"]
 
@@ -185,7 +186,33 @@ async def test_a_wrong_login_project_or_type_never_works(http: Http, jira: FakeJ
         with pytest.raises(Failed, match=why) as no:
             await one.check(asked(one, text=TEXT, **said), at())
         assert no.value.retry_after is None
-    jira.replies.append(Reply(429, {"retry-after": "5"}))
+
+
+@pytest.mark.parametrize(
+    ("reply", "after"),
+    [
+        (Reply(429, {"retry-after": "5"}), timedelta(seconds=5)),
+        (Reply(503), timedelta(seconds=2)),
+        (Reply(302, {"location": "https://id.atlassian.com/login"}), None),
+        (Reply(200, body=b"<html>"), timedelta(seconds=2)),
+    ],
+)
+async def test_what_jira_refuses_is_tried_again_if_it_may_pass(
+    http: Http, jira: FakeJira, reply: Reply, after: timedelta | None
+) -> None:
+    one = in_jira(http, jira)
+    jira.replies.append(reply)
     with pytest.raises(Failed) as no:
-        await ran(in_jira(http, jira), at(), text=TEXT)
-    assert no.value.retry_after == timedelta(seconds=5)
+        await ran(one, at(), text=TEXT)
+    assert no.value.retry_after == after
+    await ran(one, at(), text=TEXT)
+    assert len(jira.issues) == 1
+
+
+async def test_an_answer_that_names_no_issue_leaves_it_in_doubt(http: Http, github: FakeGitHub, jira: FakeJira) -> None:
+    github.replies += [says([]), says(["opened"], 201)]
+    jira.replies += [says({"issues": "none"}), says({"key": None}, 201)]
+    for one in (on_github(http, github), in_jira(http, jira)):
+        with pytest.raises(Failed, match="names no issue") as no:
+            await ran(one, at(), text=TEXT)
+        assert no.value.doubtful

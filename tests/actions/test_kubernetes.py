@@ -194,11 +194,11 @@ async def test_a_server_that_does_not_answer_well(
 
 
 async def test_silence_passes_and_may_have_been_heard(cluster: FakeKubernetes) -> None:
-    tried = step(cluster, RESTART, way_out(0.3))
+    tried = step(cluster, RESTART, way_out(0.7))
     cluster.lost = SILENCE
     late = await failure(tried.runs())
     assert (late.doubtful, late.retry_after is not None) == (True, True)
-    assert "no answer within 0.3 s" in late.message
+    assert "no answer within 0.7 s" in late.message
     await tried.again()
     assert len(cluster.writes) == 1
 
@@ -234,6 +234,15 @@ async def test_an_eviction_that_a_budget_refuses_is_tried_later(cluster: FakeKub
     cluster.lost = Reply(502)
     done = await tried.runs()
     assert done.output == {"uid": "u1"}
+
+
+async def test_a_pod_that_was_replaced_meanwhile_is_left_alone(cluster: FakeKubernetes) -> None:
+    tried = step(cluster, {"action": "service_restart", "pod": "chat-1"})
+    cluster.keeps(f"{CORE}/pods/chat-1", {"metadata": {"name": "chat-1", "uid": "u2"}})
+    cluster.replies.append(Reply(200, body=b'{"metadata": {"name": "chat-1", "uid": "u1"}}'))
+    done = await tried.runs()
+    assert done.output == {"uid": "u1"}
+    assert f"{CORE}/pods/chat-1" in cluster.objects
 
 
 async def test_a_pod_that_is_still_ending_is_waited_for(cluster: FakeKubernetes) -> None:

@@ -67,7 +67,7 @@ async def test_any_label_goes_to_a_given_version(langfuse: FakeLangfuse) -> None
 async def test_a_move_whose_answers_were_lost_is_made_once_and_can_be_undone(
     langfuse: FakeLangfuse, reply: Reply
 ) -> None:
-    tried = step(langfuse, way_out(0.3))
+    tried = step(langfuse, way_out(0.7))
     langfuse.lost = reply
     await failure(tried.runs())
     langfuse.lost = reply
@@ -109,10 +109,11 @@ async def test_what_cannot_be_moved_is_said_beforehand(langfuse: FakeLangfuse, s
         (Reply(503), 2),
         (Reply(200, body=b"<html>"), 2),
         (Reply(200, body=b"[]"), 2),
+        (Reply(200, body=b"{}"), 2),
         (Reply(308, {"location": "https://elsewhere.example"}), None),
         (Reply(403, body=b'{"message": "no"}'), None),
     ],
-    ids=["429", "503", "garbage", "no object", "redirect", "403"],
+    ids=["429", "503", "garbage", "no object", "no version", "redirect", "403"],
 )
 async def test_a_server_that_does_not_answer_well(langfuse: FakeLangfuse, reply: Reply, passes: float | None) -> None:
     langfuse.replies.append(reply)

@@ -1,6 +1,7 @@
 """Actions on LiteLLM's proxy, against one on loopback."""
 
 import hashlib
+import re
 import stat
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -154,14 +155,14 @@ async def test_a_proxy_that_does_not_answer_well(
 
 async def test_silence_is_looked_after_at_once(proxy: FakeLiteLLM, step: Steps) -> None:
     proxy.lost = SILENCE
-    done = await step(MODEL, way_out(0.3)).runs()
+    done = await step(MODEL, way_out(0.7)).runs()
     assert done.output == {"before": False, "after": True}
     assert proxy.writes == ["POST /model/block"]
 
 
 async def test_silence_of_a_change_that_did_not_arrive_may_have_been_heard(proxy: FakeLiteLLM, step: Steps) -> None:
     proxy.replies.extend([Reply(200, body=b'{"data": [{"model_info": {"id": "d1", "db_model": true}}]}'), SILENCE])
-    no = await failure(step(MODEL, way_out(0.3)).runs())
+    no = await failure(step(MODEL, way_out(0.7)).runs())
     assert (no.doubtful, no.retry_after is not None) == (True, True)
 
 
@@ -310,7 +311,8 @@ async def test_a_secret_that_an_answer_repeats_is_not_told(proxy: FakeLiteLLM, s
     proxy.custom_keys = False
     no = await failure(step(NEW_KEY).runs())
     assert "disabled by your administrator: sk-…" in no.message
-    assert (step.folder / "chat-2").read_text() not in no.message
+    assert not re.search(r"sk-\w", no.message)
+    assert list(step.folder.iterdir()) == []
 
 
 async def test_a_secret_that_cannot_be_kept_is_not_made(proxy: FakeLiteLLM, step: Steps) -> None:

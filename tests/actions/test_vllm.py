@@ -1,6 +1,5 @@
 """The prefix cache of a vLLM server on loopback is emptied."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -56,11 +55,6 @@ async def test_a_server_outside_development_mode_is_told_of(vllm: FakeVllm) -> N
     assert (await failure(step(vllm).runs())).retry_after is None
 
 
-async def test_what_serves_no_description_may_still_do_it(vllm: FakeVllm) -> None:
-    vllm.replies.append(Reply(200, body=json.dumps({"other": 1}).encode()))
-    assert "empty" in await step(vllm).checks()
-
-
 @pytest.mark.parametrize(
     ("reply", "passes"),
     [
@@ -73,7 +67,7 @@ async def test_what_serves_no_description_may_still_do_it(vllm: FakeVllm) -> Non
 )
 async def test_a_server_that_does_not_answer_well(vllm: FakeVllm, reply: Reply, passes: float | None) -> None:
     vllm.replies.append(reply)
-    no = await failure(step(vllm, 0.3).runs())
+    no = await failure(step(vllm, 0.7).runs())
     assert (no.retry_after and no.retry_after.total_seconds()) == passes
     vllm.replies.append(Reply(503))
     assert (await failure(step(vllm).checks())).retry_after is not None

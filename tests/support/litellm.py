@@ -111,8 +111,7 @@ class FakeLiteLLM(Vendor):
     def _key(self, verb: str, query: dict[str, str], body: dict[str, Any]) -> Answered:
         if verb == "list":
             found = [key for key in self.keys.values() if key.get("key_alias") == query["key_alias"]]
-            whole = query.get("return_full_object") == "true"
-            return 200, {"keys": [key if whole else key["token"] for key in found], "total_count": len(found)}
+            return 200, {"keys": [key["token"] for key in found], "total_count": len(found)}
         if verb == "generate":
             return self._generates(body)
         if verb == "delete":
