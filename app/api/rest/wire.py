@@ -128,17 +128,21 @@ def closed(schema: Any) -> Any:
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema with every $ref replaced by what it names, to stand anywhere in an OpenAPI document."""
+    """A JSON schema with every $ref replaced by what it names, to stand anywhere in an OpenAPI document.
+
+    Within itself a thing is only said to be an object.
+    """
     definitions = schema.get("$defs", {})
 
-    def resolved(part: Any) -> Any:
+    def resolved(part: Any, within: tuple[str, ...] = ()) -> Any:
         if isinstance(part, list):
-            return [resolved(item) for item in part]
+            return [resolved(item, within) for item in part]
         if not isinstance(part, dict):
             return part
         if "$ref" in part:
-            return resolved(definitions[part["$ref"].rpartition("/")[2]])
-        return {name: resolved(value) for name, value in part.items() if name != "$defs"}
+            name = part["$ref"].rpartition("/")[2]
+            return {"type": "object"} if name in within else resolved(definitions[name], (*within, name))
+        return {name: resolved(value, within) for name, value in part.items() if name != "$defs"}
 
     result: dict[str, Any] = resolved(schema)
     return result
