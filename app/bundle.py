@@ -56,6 +56,10 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     REFUSED = "refused"
 
+    @property
+    def writes(self) -> bool:
+        return self in (Outcome.CREATED, Outcome.REPLACED)
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -107,11 +111,11 @@ def install(
         there, version = _there(client, part)
         outcome = _judged(part, there, force=force)
         why = ""
-        if outcome in (Outcome.CREATED, Outcome.REPLACED) and not dry_run:
+        if outcome.writes and not dry_run:
             try:
                 client.put_document(part.kind, part.id, part.body, version=version)
             except (Invalid, Conflict) as no:
-                outcome, why = Outcome.REFUSED, str(no)
+                outcome, why = Outcome.REFUSED, no.message
         yield Installed(part.kind, part.id, outcome, why)
 
 

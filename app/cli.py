@@ -340,8 +340,10 @@ def install_bundle(
         found = bundles.for_people(bundles.parts(name), person or [])
         done = list(bundles.install(client, found, force=force, dry_run=dry_run))
         told = [{"kind": one.kind, "id": one.id, "outcome": one.outcome, "why": one.why} for one in done]
-        would = "would be " if dry_run else ""
-        _print(told, as_json, "\n".join(f"{would}{plain(one.line)}" for one in done))
+        lines = [
+            plain(one.line) if not (dry_run and one.outcome.writes) else f"would be {plain(one.line)}" for one in done
+        ]
+        _print(told, as_json, "\n".join(lines))
         raise typer.Exit(1 if any(one.outcome is bundles.Outcome.REFUSED for one in done) else 0)
 
 

@@ -118,7 +118,8 @@ def test_every_alert_rule_has_a_class_of_ours_and_says_what_is_wrong() -> None:
 
 
 def classes(part: Part) -> list[str]:
-    [first, *_] = part.body["triggers"][0]["conditions"]["or"]
+    conditions = part.body["triggers"][0]["conditions"]
+    first = conditions["or"][0] if "or" in conditions else conditions
     return list(first["value"])
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
+from temporalio.client import WorkflowHandle
 
 from app.automation import Kubernetes, Langfuse, LiteLLM, Playbooks
 from app.bundle import for_people, parts
@@ -125,7 +126,8 @@ class Stage:
         await self.when(run, lambda v: v.status.over or v.deciding is None or v.deciding.step_id != step.step_id)
 
     async def passes(self, run: RunView, **time: float) -> None:
-        handle = self.world.skipper.client.get_workflow_handle_for(PlaybookWorkflow.run, names.run_workflow_id(run.id))
+        client, workflow = self.world.skipper.client, names.run_workflow_id(run.id)
+        handle: WorkflowHandle[Any, Any] = client.get_workflow_handle_for(PlaybookWorkflow.run, workflow)
         await self.world.skipper.fast_forward(handle, timedelta(**time))
 
     async def notes(self, story: Story) -> list[str]:
@@ -292,6 +294,20 @@ async def test_one_no_is_enough_and_nothing_is_changed(stage: Stage) -> None:
     view = await stage.ends(run)
     assert (view.status, view.error) == (RunStatus.FAILED, "bob rejected it")
     assert len(stage.vendors.langfuse.writes) == written
+
+
+async def test_what_somebody_else_has_changed_meanwhile_is_left_to_them_and_said(stage: Stage) -> None:
+    key = stage.vendors.litellm.issues("shared")
+    story, run = await stage.alert("performance.rate_limit", api_key_alias="shared")
+    await stage.agree(run, BOB)
+    await stage.rests(run, "watch")
+    stage.vendors.litellm.keys[key]["rpm_limit"] = 500
+    await story.ask(CommandKind.RESOLVE)
+    await stage.passes(run, minutes=16)
+    view = await stage.ends(run)
+    assert view.status is RunStatus.FAILED
+    assert "is somebody else's: it stays" in (view.error or "").replace("which ", "")
+    assert stage.vendors.litellm.keys[key]["rpm_limit"] == 500
 
 
 async def test_what_is_not_over_in_time_stays_as_it_is_and_says_so(stage: Stage) -> None:
