@@ -321,3 +321,26 @@ async def test_what_is_not_over_in_time_stays_as_it_is_and_says_so(stage: Stage)
     assert (await stage.ends(run)).status is RunStatus.COMPLETED
     assert stage.vendors.fallbacks("llama") == ["gpt-5.1"]
     assert "stays until somebody takes it back" in (await stage.notes(story))[-1]
+
+
+ROUTES = [
+    ("availability.provider_outage", "P0", "llmops-p0"), ("performance.latency", "P1", "llmops-p1"),
+    ("deploy.finetune_failed", "P4", "llmops-low"), ("agent.tool_failure", "P2", "llmops-p2"),
+    ("agent.loop", "P2", "llmops-finops"), ("cost.budget", "P3", "llmops-finops"),
+    ("safety.toxic_output", "P2", "llmops-security"), ("privacy.pii_leak", "P1", "llmops-security"),
+    ("rag.staleness", "P3", "llmops-quality"), ("drift.model", "P3", "llmops-quality"),
+    ("infrastructure.gpu_oom", "P2", "llmops-platform"), ("observability.blind_spot", "P3", "llmops-low"),
+]  # fmt: skip
+
+
+async def test_each_class_goes_to_its_team_and_outside_production_nobody_is_woken(stage: Stage) -> None:
+    for class_, severity, policy in ROUTES:
+        story = await stage.world.opens(["alice"], labels={"class": class_}, severity=severity)
+        view = await stage.world.gateway.incidents.get(ME, story.id)
+        assert (view.escalation_policy_id, view.severity) == (policy, severity), class_
+    trial = await stage.world.opens(["alice"], labels={"class": "cost.budget"}, severity="P0", environment="staging")
+    view = await stage.world.gateway.incidents.get(ME, trial.id)
+    assert (view.escalation_policy_id, view.severity) == ("llmops-low", "P3")
+    elsewhere = await stage.world.opens(["alice"])
+    view = await stage.world.gateway.incidents.get(ME, elsewhere.id)
+    assert view.escalation_policy_id == elsewhere.alert.source
