@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from app.domain.vocabulary import ChannelName, MessageKind, Severity, TargetType
 if TYPE_CHECKING:
     from activities.directory import Directory
     from app.channels.base import Channel
-    from app.domain.playbook import Approval, Step
+    from app.domain.playbook import Approval
     from app.store.documents import DocumentStore
     from app.store.runs import Kept, RunStore
 
@@ -25,17 +25,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Approving:
-    """`link` is the address of a run."""
+    """`link` is the address of a run; `one_click` that of a page to decide about a step of it, where there is one."""
 
     directory: Directory
     documents: DocumentStore
     runs: RunStore
     channels: Mapping[ChannelName, Channel]
     link: Callable[[str], str]
+    one_click: Callable[[str, str, str, ChannelName], Awaitable[str | None]]
 
-    async def __call__(
-        self, kept: Kept, step: Step | None, approval: Approval | None, reminder: bool
-    ) -> tuple[str, ...]:
+    async def __call__(self, kept: Kept, step_id: str, approval: Approval | None, reminder: bool) -> tuple[str, ...]:
         """Whose word is wanted: those an approval names, else those whom the incident pages first. All are told, as
 
         far as they can be reached; who can't be is named in the log.
@@ -47,7 +46,6 @@ class Approving:
         level = Level(targets=targets, escalate_after_secs=0)
         people = await self.directory.people(level, now)
         found = reach(level, Severity.P0, people, tuple(self.channels), now)
-        step_id = step.id if step is not None else "start"
         for unreached in found.unreached:
             await self.runs.say(kept.id, step_id, f"{unreached.target} was not told: {unreached.reason}", now)
         told: dict[str, str] = {}
@@ -72,9 +70,12 @@ class Approving:
         channel = self.channels[planned.channel]
         word = "Still waiting for your word" if reminder else "Your word is wanted"
         why = approval.message if approval is not None and approval.message else "It goes on once it is approved."
+        page = await self.one_click(kept.id, step_id, planned.target, planned.channel)
+        click = f"Approve or reject: {page}\n" if page else ""
         text = (
             f"{word}: playbook {kept.playbook.name}, step {step_id}, on [{kept.incident.severity}]"
-            f" {kept.incident.title}\n{why}\nllm-im playbook approve {kept.id}   (or reject)\n{self.link(kept.id)}"
+            f" {kept.incident.title}\n{why}\n{click}"
+            f"llm-im playbook approve {kept.id}   (or reject)\n{self.link(kept.id)}"
         )
         message = Message(
             key=f"{kept.id}/{step_id}/{'reminder/' if reminder else ''}{planned.target}/{planned.channel}",
@@ -82,7 +83,7 @@ class Approving:
             target=planned.target, title=f"Approve? {kept.playbook.name}", body=text,
             subject=f"Approve? {kept.playbook.name}: {kept.incident.title}"[:200], text=text, link=self.link(kept.id),
             severity=kept.incident.severity, status=kept.incident.status,
-            incident=kept.incident.model_dump(mode="json"),
+            incident=kept.incident.model_dump(mode="json"), asks=f"{kept.id}/{step_id}",
         )  # fmt: skip
         try:
             await channel.send(message, channel.Address(**planned.address))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.store.runs import Kept, RunStore
 
     Render = Callable[[object, Mapping[str, object]], object]
-    Asking = Callable[[Kept, Step | None, Approval | None, bool], Awaitable[tuple[str, ...]]]
+    Asking = Callable[[Kept, str, Approval | None, bool], Awaitable[tuple[str, ...]]]
 
 HEARTBEAT_SECS = 1.0
 LOOKS_AGAIN_SECS = 1.0
@@ -73,12 +73,16 @@ class Acted(Record):
 
 
 class AskPeople(Record):
-    """`step_id` None: for the run as a whole, or before something destructive. `escalated`: those after them."""
+    """`step_id` None: for the run as a whole, or before something destructive. `escalated`: those after them. `about`:
+
+    what the decision is called among the steps.
+    """
 
     run_id: str
     step_id: str | None
     escalated: bool = False
     reminder: bool = False
+    about: str | None = None
 
 
 class Asked(Record):
@@ -116,7 +120,8 @@ class Playbooks:
         approval = step.approval if step is not None else kept.playbook.execution.approval
         if approval is not None and ask.escalated:
             approval = approval.model_copy(update={"approvers": approval.escalate_to})
-        return Asked(people=await self.asking(kept, step, approval, ask.reminder))
+        about = ask.about or ask.step_id or "start"
+        return Asked(people=await self.asking(kept, about, approval, ask.reminder))
 
     @activity.defn(name="playbooks.act")
     async def act(self, ask: Act) -> Acted:

@@ -21,6 +21,7 @@ from app.domain.representation import IncidentView
 from app.domain.requests import Ask
 from app.domain.vocabulary import ActorType, ChannelName, Role
 from app.net.http import Http, Network
+from app.service.clicks import OneClick
 from app.service.incidents import Incidents
 from app.store.database import Pool
 from app.store.documents import DocumentStore
@@ -75,11 +76,13 @@ def deeds(
     directory: Directory,
     channels: Mapping[ChannelName, Channel],
     actions: Mapping[str, Action],
-    public: str,
+    one_click: OneClick,
 ) -> PlaybookDeeds:
     """The activities of playbooks."""
     runs = RunStore(connections, incidents)
-    asking = Approving(directory, DocumentStore(connections), runs, channels, partial(_link, public))
+    asking = Approving(
+        directory, DocumentStore(connections), runs, channels, partial(_link, one_click.base), one_click.decide
+    )
     return PlaybookDeeds(runs, actions, rendered, asking)
 
 

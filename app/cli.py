@@ -5,21 +5,19 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from app import bundle_commands, playbook_commands
 from app.client import Failed, assumption, card, diagnosis, happening, lessons, plain, table, timeline
+from app.remote import ENDPOINT, ApiKey, AsJson, Endpoint, refusals, show, talking
 
 if TYPE_CHECKING:
     from app.config import Settings
-    from llm_incident_manager_client import Incident, SyncIncidentManagerClient
-
-ENDPOINT = "http://localhost:8080"
-RETRY_FOR_SECS = 2
-"""A restart is waited for; who sits at a terminal is soon told that nobody is there (chosen)."""
+    from llm_incident_manager_client import Incident
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -27,12 +25,9 @@ app = typer.Typer(
 )  # fmt: skip
 key = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 app.add_typer(key, name="key")
-bundle = typer.Typer(no_args_is_help=True, help="Ready-made playbooks, policies and rules: show, install.")
-app.add_typer(bundle, name="bundle")
+app.add_typer(playbook_commands.app, name="playbook")
+app.add_typer(bundle_commands.app, name="bundle")
 
-Endpoint = Annotated[str, typer.Option("--endpoint", "-e", help="The server's address.")]
-ApiKey = Annotated[str, typer.Option("--api-key", help="Sent as X-API-Key.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON.")]
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")]
 Actor = Annotated[str | None, typer.Option("--actor", help="Who does it; the API key's name counts for more.")]
 Notes = Annotated[str | None, typer.Option("--notes", "-n", help="Why; goes to the timeline.")]
@@ -55,7 +50,9 @@ def defaults(
 ) -> None:
     given = {"endpoint": endpoint, "api_key": api_key}
     commands = ("alert", "list", "get", "ack", "resolve", "watch", "simulate", "train", "doctor", "health")
-    context.default_map = {**dict.fromkeys(commands, given), "bundle": {"install": given}}
+    playbooks = dict.fromkeys(playbook_commands.names(), given)
+    bundles = {"install": given}
+    context.default_map = {**dict.fromkeys(commands, given), "playbook": playbooks, "bundle": bundles}
 
 
 @app.command()
@@ -65,14 +62,14 @@ def up() -> None:
 
     from app.up import up as everything
 
-    with _refusals():
+    with refusals():
         raise typer.Exit(asyncio.run(everything(_settings(), lambda line: print(line, flush=True))))
 
 
 @app.command()
 def serve() -> None:
     """Run the gateway."""
-    with _refusals():
+    with refusals():
         settings = _logged()
         from app.api.grpc.tls import refuse_older_tls
 
@@ -86,7 +83,7 @@ def serve() -> None:
 @app.command()
 def worker() -> None:
     """Run the worker, which carries out the incidents' workflows."""
-    with _refusals():
+    with refusals():
         settings = _logged()
         from workers.main import run
 
@@ -96,7 +93,7 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database's schema up to date."""
-    with _refusals():
+    with refusals():
         settings = _located()
         from app.runtime import at_rest, database_url
         from app.service.defaults import install
@@ -118,7 +115,7 @@ def create(
     role: Annotated[str, typer.Option(help="ingest, viewer, responder or admin.")],
 ) -> None:
     """Create a key and print it. It is shown this once."""
-    with _refusals():
+    with refusals():
         settings = _located()
         from app.domain.vocabulary import Role
         from app.runtime import at_rest
@@ -136,7 +133,7 @@ def create(
 @key.command("list")
 def list_keys() -> None:
     """Every key there ever was."""
-    with _refusals():
+    with refusals():
         settings = _located()
         from app.runtime import at_rest
 
@@ -152,7 +149,7 @@ def list_keys() -> None:
 @key.command()
 def revoke(id_or_name: Annotated[str, typer.Argument(metavar="ID|NAME")]) -> None:
     """Make a key worthless, at once."""
-    with _refusals():
+    with refusals():
         settings = _located()
         from app.runtime import at_rest
 
@@ -173,11 +170,11 @@ def alert(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Send an alert."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         told = client.submit_alert(
             source=source, title=title, description=description, severity=severity, alert_type=alert_type
         )
-        _print(told.raw, as_json, f"{told.status}: incident {told.incident_id} ({told.outcome})")
+        show(told.raw, as_json, f"{told.status}: incident {told.incident_id} ({told.outcome})")
 
 
 @app.command("list")
@@ -191,18 +188,18 @@ def list_incidents(
 ) -> None:  # fmt: skip
     """List incidents, the newest first."""
     filters: Any = {"status": status, "severity": severity, "search": search}
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         given = {name: value for name, value in filters.items() if value}
         found = client.list(page=page, page_size=page_size, **given)
-        _print(found.raw, as_json, table(found.raw["incidents"], found.total))
+        show(found.raw, as_json, table(found.raw["incidents"], found.total))
 
 
 @app.command()
 def get(incident_id: IncidentId, endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False) -> None:
     """Show one incident."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         incident = client.get(incident_id)
-        _print(incident.raw, as_json, card(incident.raw))
+        show(incident.raw, as_json, card(incident.raw))
 
 
 @app.command()
@@ -211,7 +208,7 @@ def ack(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Take an incident: nobody else is paged for it."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         _changed(client.acknowledge(incident_id, actor=actor, notes=notes), as_json)
 
 
@@ -222,7 +219,7 @@ def resolve(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Say that an incident is over."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         resolved = client.resolve(incident_id, actor=actor, notes=notes, root_cause=root_cause, method="Manual")
         _changed(resolved, as_json)
 
@@ -236,7 +233,7 @@ def watch(
     """What happens to incidents, as it happens, a line each; after a break what was missed. Ctrl-C ends it."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     which: Any = {"severity": severity.split(",")} if severity else {}
-    with _client(endpoint, api_key) as client, contextlib.suppress(KeyboardInterrupt):
+    with talking(endpoint, api_key) as client, contextlib.suppress(KeyboardInterrupt):
         for event in client.events(**which):
             print(json.dumps(event.raw, ensure_ascii=False) if as_json else happening(event.raw), flush=True)
 
@@ -254,12 +251,12 @@ def simulate(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Play a policy through: who would be told what, when and through what. Nobody is told anything."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         told = client.simulate(
             policy, severity=severity, at=at, incident={"source": source},
             assume=[assumption(said) for said in assume or []],
         )  # fmt: skip
-        _print(told.raw, as_json, timeline(told.raw))
+        show(told.raw, as_json, timeline(told.raw))
 
 
 @app.command()
@@ -268,7 +265,7 @@ def train(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Teach the model from rule files that you trust (Prometheus, Sigma): their severities; then train."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         if not directory.is_dir():
             raise Failed(f"{directory} is no directory")
         from app.ml.rules import read_rules
@@ -280,16 +277,16 @@ def train(
             raise Failed(f"{directory} holds no rule with a severity")
         count = sum(client.teach(some) for some in lessons(rules.labelled))
         told = {"labels": count, "not_read": len(rules.skipped), **client.retrain()}
-        _print(told, as_json, f"{count} rules taught; training {told['run_id']} makes a model of them")
+        show(told, as_json, f"{count} rules taught; training {told['run_id']} makes a model of them")
 
 
 @app.command()
 def health(endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False) -> None:
     """Ask how the server is. Fails unless it is healthy."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         found = client.health()
         parts = [f"{part}: {found.failing.get(part, state)}" for part, state in found.components.items()]
-        _print(found.raw, as_json, "\n".join([f"{found.status} (version {found.version})", *map(plain, parts)]))
+        show(found.raw, as_json, "\n".join([f"{found.status} (version {found.version})", *map(plain, parts)]))
         raise typer.Exit(0 if found.status == "healthy" else 1)
 
 
@@ -300,71 +297,14 @@ def doctor(
     endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Is everything ready for the night? Fails when something is wrong."""
-    with _client(endpoint, api_key) as client:
+    with talking(endpoint, api_key) as client:
         found = client.lint(reach=not offline)
-        _print(found.raw, as_json, diagnosis(found.raw))
+        show(found.raw, as_json, diagnosis(found.raw))
         raise typer.Exit(1 if found.errors or (strict and found.warnings) else 0)
 
 
-@bundle.command("show")
-def show_bundle(
-    name: Annotated[str, typer.Argument(metavar="BUNDLE", help="Its name: llmops.")],
-    rules: Annotated[bool, typer.Option("--rules", help="Print its rule file for Prometheus.")] = False,
-) -> None:
-    """What is in a bundle, and which actions its playbooks need."""
-    from app import bundle as bundles
-
-    with _refusals():
-        if rules:
-            print(bundles.rules(name), end="")
-            return
-        for part in bundles.parts(name):
-            needs = f"  (needs {', '.join(sorted(part.needs))})" if part.needs else ""
-            print(f"{part.kind:<22}  {part.id:<24}  {part.body['name']}{needs}")
-
-
-@bundle.command("install")
-def install_bundle(
-    name: Annotated[str, typer.Argument(metavar="BUNDLE", help="Its name: llmops.")],
-    person: Annotated[
-        list[str] | None, typer.Option("--person", help="A user in its teams, instead of primary and secondary.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what somebody has changed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
-    endpoint: Endpoint = ENDPOINT, api_key: ApiKey = "", as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Install a bundle. Again is harmless; fails when a document is refused."""
-    from app import bundle as bundles
-
-    with _client(endpoint, api_key) as client:
-        found = bundles.for_people(bundles.parts(name), person or [])
-        done = list(bundles.install(client, found, force=force, dry_run=dry_run))
-        told = [{"kind": one.kind, "id": one.id, "outcome": one.outcome, "why": one.why} for one in done]
-        lines = [
-            plain(one.line) if not (dry_run and one.outcome.writes) else f"would be {plain(one.line)}" for one in done
-        ]
-        _print(told, as_json, "\n".join(lines))
-        raise typer.Exit(1 if any(one.outcome is bundles.Outcome.REFUSED for one in done) else 0)
-
-
-@contextlib.contextmanager
-def _client(endpoint: str, api_key: str) -> "Iterator[SyncIncidentManagerClient]":
-    from llm_incident_manager_client import IncidentManagerError, SyncIncidentManagerClient
-
-    with _refusals():
-        try:
-            with SyncIncidentManagerClient(endpoint, api_key=api_key, retry_for_secs=RETRY_FOR_SECS) as client:
-                yield client
-        except IncidentManagerError as no:
-            raise Failed(str(no)) from no
-
-
 def _changed(incident: "Incident", as_json: bool) -> None:
-    _print(incident.raw, as_json, f"{incident.id} is {incident.status}: {plain(incident.title)}")
-
-
-def _print(answer: object, as_json: bool, text: str) -> None:
-    print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else text)
+    show(incident.raw, as_json, f"{incident.id} is {incident.status}: {plain(incident.title)}")
 
 
 def _settings() -> "Settings":
@@ -394,26 +334,13 @@ def _logged() -> "Settings":
     return settings
 
 
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """What cannot be done is one message on stderr and exit code 1, not a traceback."""
-    from app.child import CannotStart
-    from app.domain.errors import Refused
-
-    try:
-        yield
-    except (Failed, CannotStart, Refused, OSError) as no:
-        print(f"error: {no}", file=sys.stderr)
-        raise typer.Exit(1) from no
-
-
 def _run(story: Coroutine[Any, Any, None]) -> NoReturn:
     """Runs to the end, then leaves without the interpreter's clean-up: Temporal's core may abort in it."""
     import uvloop
 
     code = 1
     try:
-        with _refusals():
+        with refusals():
             uvloop.run(story)
         code = 0
     except typer.Exit as left:

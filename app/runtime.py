@@ -195,6 +195,7 @@ def services(
         DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
     )
     documents = documented(settings, connections, actions)
+    playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
     return Gateway(
         settings=settings,
         alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
@@ -203,7 +204,7 @@ def services(
         events=Events(EventStore(connections)),
         reports=Reports(ReportStore(connections, targets(settings))),
         documents=documents,
-        playbooks=Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled),
+        playbooks=playbooks,
         learning=learning(settings, connections, temporal),
         suppressions=Suppressions(documents, shown, HoldingStore(connections)),
         catalogue=Catalogues(documents),
@@ -222,10 +223,11 @@ def services(
             DocumentStore(connections), frozenset(channels), frozenset(settings.notifications.apprise.services),
             settings.escalation.default_policy, partial(answers, settings),
         ),
-        chatops=Chatops(DocumentStore(connections), incidents, slack if isinstance(slack, Slack) else None),
+        chatops=Chatops(DocumentStore(connections), incidents, playbooks, slack if isinstance(slack, Slack) else None),
         templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=Clicks(
-            FactStore(connections), DocumentStore(connections), incidents, settings.notifications.one_click_secs
+            FactStore(connections), DocumentStore(connections), incidents, playbooks,
+            settings.notifications.one_click_secs,
         ),
         simulations=simulations,
         routes=Routes(
@@ -328,7 +330,7 @@ def crew(
         directory=directory,
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
-        playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, public(settings)),
+        playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, one_click),
     )
 
 

@@ -21,11 +21,15 @@ START = "start"
 
 
 class Decision(Record):
-    """Somebody's word. `anyway`: an administrator, who may decide without having been asked."""
+    """Somebody's word. `anyway`: an administrator, who may decide without having been asked. `about`: the step it is
+
+    about; None = whatever is waited for.
+    """
 
     by: str
     approve: bool
     anyway: bool = False
+    about: str | None = None
 
 
 class Cancel(Record):
@@ -148,7 +152,7 @@ class PlaybookWorkflow:
             )  # fmt: skip
         except ActivityError as failed:
             if is_cancelled_exception(failed):
-                raise
+                raise asyncio.CancelledError from failed
             return Acted(outcome="failed", error=str(failed.cause or failed)[:500])
         if not ask.undo:
             self.go_on()
@@ -168,7 +172,7 @@ class PlaybookWorkflow:
         if people:
             wanted = wanted.model_copy(update={"quorum": people})
         self.take(self.running.begins(step_id, workflow.now()))
-        asked = await self.ask(AskPeople(run_id=self.begin.run_id, step_id=asking))
+        asked = await self.ask(AskPeople(run_id=self.begin.run_id, step_id=asking, about=step_id))
         self.take(runs.asks(self.running, step_id, wanted, asked, workflow.now()))
         await self.show()
         granted, why = await self.word(wanted, asking)
@@ -206,7 +210,11 @@ class PlaybookWorkflow:
 
     async def insist(self, approval: Approval, asking: str | None, *, escalated: bool, over: bool) -> None:
         """Reminds them. Whoever has come on duty meanwhile is asked, too."""
-        ask = AskPeople(run_id=self.begin.run_id, step_id=asking, escalated=escalated, reminder=not over)
+        deciding = self.running.deciding
+        ask = AskPeople(
+            run_id=self.begin.run_id, step_id=asking, escalated=escalated, reminder=not over,
+            about=deciding.step_id if deciding is not None else None,
+        )  # fmt: skip
         people = await self.ask(ask)
         deciding = self.running.deciding
         if deciding is None:
@@ -225,7 +233,7 @@ class PlaybookWorkflow:
             )  # fmt: skip
         except ActivityError as failed:
             if is_cancelled_exception(failed):
-                raise
+                raise asyncio.CancelledError from failed
             return ()
         return asked.people
 
@@ -306,6 +314,7 @@ class PlaybookWorkflow:
             raise ApplicationError("The run is only just beginning: ask again.", type="SERVICE_UNAVAILABLE")
         return refused(lambda: runs.decided(
             self.running, decision.by, decision.approve, may_anyway=decision.anyway, four_eyes=self.planned.four_eyes,
+            about=decision.about,
         ))  # fmt: skip
 
     @workflow.update

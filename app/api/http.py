@@ -31,6 +31,7 @@ from app.api.rest import (
     click,
     commands,
     correlations,
+    decide,
     documents,
     enrichment,
     events,
@@ -111,6 +112,7 @@ def create_app(gateway: Gateway) -> FastAPI:
             )
     app.include_router(health.router)
     app.include_router(click.router)
+    app.include_router(decide.router)
     server = gateway.settings.server
     app.add_middleware(Told)
     app.add_middleware(Door, keys=gateway.keys, loopback=server.loopback)

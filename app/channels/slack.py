@@ -153,6 +153,8 @@ def section(text: str) -> dict[str, Any]:
 
 
 def _actions(message: Message, buttons: bool) -> list[dict[str, Any]]:
+    if message.asks is not None and buttons:
+        return [{"type": "actions", "elements": _words(message.asks, message.link)}]
     status, value = Status(message.status), f"{message.incident_id}|{message.level}"
     pressed: list[dict[str, Any]] = []
     if buttons and status.open:
@@ -167,6 +169,15 @@ def _actions(message: Message, buttons: bool) -> list[dict[str, Any]]:
     if message.link:
         pressed.append(button("open", "Open", value, url=message.link))
     return [{"type": "actions", "elements": pressed}] if pressed else []
+
+
+def _words(asks: str, link: str | None) -> list[dict[str, Any]]:
+    """For whoever is asked whether a playbook goes on."""
+    look = [button("open", "Open", asks, url=link)] if link else []
+    return [
+        button("approve_run", "Approve", asks, style="primary"), button("reject_run", "Reject", asks, style="danger"),
+        *look,
+    ]  # fmt: skip
 
 
 def button(action: str, text: str, value: str, **more: object) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Message(Record):
     about this incident at this address, None in the first one. `by` is who caused what a notice tells.
     `subject`, `text`, `html` and `payload` were rendered from the team's own template; None = the channel's words.
     `acknowledge_url` lets this person take the incident with one click, where that was set up. `invitation` goes with
-    a mail, and with nothing else.
+    a mail, and with nothing else. `asks` is a run of a playbook and its step, `run/step`, which a word is wanted about.
     """
 
     key: str
@@ -97,6 +97,7 @@ class Message(Record):
     payload: dict[str, object] | None = None
     acknowledge_url: str | None = None
     invitation: Invitation | None = None
+    asks: str | None = None
 
 
 class Receipt(Record):

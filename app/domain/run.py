@@ -177,14 +177,16 @@ def asks(run: Run, step_id: str, approval: Approval, asked: tuple[str, ...], now
     return run.with_(status=RunStatus.WAITING, deciding=deciding)
 
 
-def decided(run: Run, by: str, approve: bool, *, may_anyway: bool, four_eyes: bool) -> Run:
-    """What somebody's word makes of it. Saying the same again changes nothing.
+def decided(run: Run, by: str, approve: bool, *, may_anyway: bool, four_eyes: bool, about: str | None = None) -> Run:
+    """What somebody's word makes of it, `about` one step where it says so. Saying the same again changes nothing.
 
     Raises: Conflict when nothing waits for a decision; Forbidden for who wasn't asked, or began it.
     """
     deciding = run.deciding
-    if deciding is None or run.status.over:
-        raise Conflict(f"Run {run.id} waits for nobody's decision.", {"status": run.status})
+    if deciding is None or run.status.over or about not in (None, deciding.step_id):
+        raise Conflict(
+            f"Run {run.id} waits for nobody's decision{f' about {about}' if about else ''}.", {"status": run.status}
+        )
     if by in deciding.approved and approve:
         return run
     if by not in deciding.asked and not may_anyway:

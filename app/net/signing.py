@@ -15,9 +15,9 @@ PURPOSE = "one-click"
 
 
 class Click(Record):
-    """What a link is good for: one deed, of one person, on one incident."""
+    """What a link is good for: one deed, of one person, on one thing: an incident, or a step of a run (`run/step`)."""
 
-    incident_id: str
+    about: str
     user: str
     action: str = "acknowledge"
 
@@ -35,14 +35,14 @@ class Signer:
 
     def sign(self, click: Click) -> str:
         """A token for a URL: letters, digits, `-`, `_` and `.`."""
-        signed = self._serializer().dumps([click.incident_id, click.user, click.action])
+        signed = self._serializer().dumps([click.about, click.user, click.action])
         return signed.decode() if isinstance(signed, bytes) else signed
 
     def read(self, token: str) -> Click:
         """What a token is good for. Raises: BadLink."""
         try:
-            incident_id, user, action = self._serializer().loads(token, max_age=round(self.max_age_secs))
-            return Click(incident_id=incident_id, user=user, action=action)
+            about, user, action = self._serializer().loads(token, max_age=round(self.max_age_secs))
+            return Click(about=about, user=user, action=action)
         except (BadData, ValidationError, ValueError, TypeError) as bad:
             raise BadLink from bad
 

@@ -14,6 +14,7 @@ from app.domain.record import Record
 from app.domain.requests import Ask
 from app.domain.vocabulary import Role
 from app.service.incidents import Incidents
+from app.service.playbooks import Playbooks
 from app.store.database import answering
 from app.store.documents import DocumentStore
 
@@ -22,14 +23,15 @@ log = logging.getLogger(__name__)
 PATIENCE_SECS = 2.0
 """Slack shows an error after three."""
 DEEDS = {kind.value: kind for kind in (CommandKind.ACKNOWLEDGE, CommandKind.RESOLVE, CommandKind.ESCALATE)}
+WORDS = {"approve_run": True, "reject_run": False}
 
 
 class Press(Record):
-    """A button that somebody pressed. `at` tells one press from another."""
+    """A button that somebody pressed. `at` tells one press from another; `about` is an incident's id, or `run/step`."""
 
     slack_id: str
     action: str
-    incident_id: str
+    about: str
     level: int
     at: str
     response_url: str | None = None
@@ -41,6 +43,7 @@ class Chatops:
 
     documents: DocumentStore
     incidents: Incidents
+    playbooks: Playbooks
     slack: Slack | None
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -55,22 +58,31 @@ class Chatops:
 
     async def _do(self, press: Press) -> None:
         """Whatever comes of it is said to whoever pressed, unless the incident's own message shows it."""
-        kind = DEEDS.get(press.action)
-        if kind is None:
+        if press.action not in DEEDS and press.action not in WORDS:
             return
         try:
             who = await self._who(press.slack_id)
             if who is None:
                 await self._say(press, _stranger(press.slack_id))
                 return
+            if press.action in WORDS:
+                await self._decide(who, press)
+                return
+            kind = DEEDS[press.action]
             key = f"slack:{press.slack_id}:{press.at}:{press.action}"
             at_level = press.level if kind is CommandKind.ESCALATE else None
-            await self.incidents.ask(who, press.incident_id, Ask(kind=kind, key=key[:255], at_level=at_level))
+            await self.incidents.ask(who, press.about, Ask(kind=kind, key=key[:255], at_level=at_level))
         except Refused as refusal:
             await self._say(press, refusal.message)
         except Exception:
             log.exception("a button of Slack's failed")
             await self._say(press, "That did not work. The log of the service says why.")
+
+    async def _decide(self, who: Principal, press: Press) -> None:
+        run_id, _, step_id = press.about.partition("/")
+        approve = WORDS[press.action]
+        run = await self.playbooks.decide(who, run_id, approve=approve, comment="in Slack", about=step_id)
+        await self._say(press, f"You {'approved' if approve else 'rejected'} it: the run is {run.status}.")
 
     async def _who(self, slack_id: str) -> Principal | None:
         async with answering():

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from app.domain.access import Principal, Scope
 from app.domain.errors import Invalid, RateLimited, Unavailable
+from app.domain.playing import RunView
 from app.domain.representation import EventView, LiveEvent
 from app.store.database import AWAY, answering
 from app.store.feed import FeedStore, News, Snapshot
@@ -126,6 +127,44 @@ class Stream(Generic[T]):
 
 
 @dataclass
+class Runs:
+    """Runs of playbooks that something became of, read together and once for all who follow them."""
+
+    read: Callable[[Collection[str]], Awaitable[list[RunView]]]
+    most_behind: int
+    followers: set[Backlog[RunView]] = field(default_factory=set)
+    fresh: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def followed(self) -> Iterator[Backlog[RunView]]:
+        follower: Backlog[RunView] = Backlog(self.most_behind)
+        self.followers.add(follower)
+        metrics.LISTENERS.inc()
+        metrics.LISTENERS_BEGUN.inc()
+        try:
+            yield follower
+        finally:
+            self.followers.discard(follower)
+            metrics.LISTENERS.dec()
+
+    def tell(self, run_id: str) -> None:
+        if self.followers:
+            self.fresh.add(run_id)
+
+    async def advance(self) -> None:
+        """Tells everybody what is new."""
+        ids, self.fresh = self.fresh, set()
+        for run in await self.read(ids) if ids else ():
+            for follower in self.followers:
+                follower.put(run)
+
+    def break_off(self) -> None:
+        """What became of runs meanwhile nobody can say: who follows them has to look, and begin anew."""
+        for follower in self.followers:
+            follower.end(Unavailable("database", "PostgreSQL did not answer: look at the runs, and subscribe again."))
+
+
+@dataclass
 class Live:
     """Every gateway has one. An incident's events come in order, each once, however many gateways there are.
 
@@ -136,6 +175,7 @@ class Live:
     most_behind: int = 2_000
     incidents: Stream[LiveEvent] = field(init=False)
     incoming: Stream[EventView] = field(init=False)
+    runs: Runs = field(init=False)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -143,6 +183,7 @@ class Live:
         self.incidents, self.incoming = (
             Stream(self.feed.events, self.most_behind), Stream(self.feed.alerts, self.most_behind),
         )  # fmt: skip
+        self.runs = Runs(self.feed.runs, self.most_behind)
 
     def follow(self, who: Principal, after: str | None = None) -> AsyncGenerator[LiveEvent, None]:
         """Everything decided about incidents from now on, or from the cursor `after` on: first what was missed.
@@ -158,6 +199,17 @@ class Live:
         """Every alert that is accepted from now on. Raises: Forbidden, Unavailable; Lagging."""
         who.may(Scope.READ)
         return self._following(self.incoming, None)
+
+    def playbooks(self, who: Principal) -> AsyncGenerator[RunView, None]:
+        """Every run of a playbook that something becomes of, as it is then. Raises: Forbidden, Unavailable; Lagging."""
+        who.may(Scope.READ)
+        return self._playing()
+
+    async def _playing(self) -> AsyncGenerator[RunView, None]:
+        with self.runs.followed() as follower:
+            self.wanted.set()
+            while True:
+                yield await follower.next()
 
     async def cursor(self, who: Principal) -> str:
         """Where the feed is now. Raises: Forbidden, Unavailable."""
@@ -192,9 +244,12 @@ class Live:
         while True:
             await self.wanted.wait()
             try:
-                async with self.feed.listening(self.fresh.set) as lost:
+                async with self.feed.listening(self.fresh.set, self.runs.tell) as lost:
                     await self._tell_while_somebody_listens(lost)
+                if lost.is_set():
+                    self.runs.break_off()
             except AWAY as away:
+                self.runs.break_off()
                 log.warning("the feed is not read, PostgreSQL does not answer: %s", away)
                 await asyncio.sleep(AGAIN_AFTER_SECS)
 
@@ -204,7 +259,8 @@ class Live:
             now = await self.feed.now()
             await self.incidents.advance(now)
             await self.incoming.advance(now)
-            if not self.incidents.followers and not self.incoming.followers:
+            await self.runs.advance()
+            if not (self.incidents.followers or self.incoming.followers or self.runs.followers):
                 self.wanted.clear()
                 return
             with suppress(TimeoutError):

@@ -41,7 +41,7 @@ from app.domain.run import StepStatus
 from app.domain.triggering import cause
 from app.service.documents import Documents
 from app.store.database import AWAY, answering
-from app.store.runs import Beginning, RunStore
+from app.store.runs import Beginning, Kept, RunStore
 from workflows import names, options
 from workflows.playbook import Cancel, Decision, PlaybookWorkflow
 
@@ -108,6 +108,12 @@ class Playbooks:
         async with answering():
             return await self.runs.view(run_id)
 
+    async def kept(self, who: Principal, run_id: str) -> Kept:
+        """A run with its incident, and its playbook as it began. Raises: Forbidden, NotFound, Unavailable."""
+        who.may(Scope.READ)
+        async with answering():
+            return await self.runs.get(run_id)
+
     async def list(self, who: Principal, query: RunQuery) -> RunList:
         """Raises: Forbidden, Unavailable."""
         who.may(Scope.READ)
@@ -121,17 +127,23 @@ class Playbooks:
             await self.runs.view(run_id)
             return await self.runs.log(run_id, after, limit)
 
-    async def decide(self, who: Principal, run_id: str, *, approve: bool, comment: str = "") -> RunView:
-        """Somebody's word on a run that waits for it. Raises: Forbidden, NotFound, Conflict, Unavailable."""
+    async def decide(
+        self, who: Principal, run_id: str, *, approve: bool, comment: str = "", about: str | None = None
+    ) -> RunView:
+        """Somebody's word on a run that waits for it, `about` one step where that is given.
+
+        Raises: Forbidden, NotFound, Conflict, Unavailable.
+        """
         who.may(Scope.RESPOND)
         anyway = who.allowed(Scope.ADMINISTER)
         async with answering():
             before = await self.runs.view(run_id)
-        await self._told(run_id, PlaybookWorkflow.decide, Decision(by=who.name, approve=approve, anyway=anyway))
+        said = Decision(by=who.name, approve=approve, anyway=anyway, about=about)
+        await self._told(run_id, PlaybookWorkflow.decide, said)
         if before.deciding is not None:
-            said = f"{who.name} {'approved' if approve else 'rejected'} it{f': {comment}' if comment else ''}"
+            line = f"{who.name} {'approved' if approve else 'rejected'} it{f': {comment}' if comment else ''}"
             async with answering():
-                await self.runs.say(run_id, before.deciding.step_id, said, datetime.now(UTC))
+                await self.runs.say(run_id, before.deciding.step_id, line, datetime.now(UTC))
         return await self.get(who, run_id)
 
     async def cancel(self, who: Principal, run_id: str, ask: CancelRun) -> RunView:

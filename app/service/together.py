@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from app.domain.access import Principal, Scope
 from app.domain.grouping import GroupView
+from app.domain.playing import RunView
 from app.domain.representation import AlertView, IncidentView, NotificationView, TimelineEvent
 from app.domain.requests import Document
 from app.store.database import answering
@@ -15,6 +16,7 @@ from app.store.together import TogetherStore
 
 ALERTS_SHOWN = 100
 ENTRIES_SHOWN = 500
+RUNS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class Together:
         who.may(Scope.READ)
         async with answering():
             return await self.store.groups(ids, datetime.now(UTC))
+
+    async def runs(self, who: Principal, ids: Collection[str]) -> dict[str, list[RunView]]:
+        """Each incident's runs of playbooks, the newest 20, newest first, without what their steps gave."""
+        who.may(Scope.READ)
+        async with answering():
+            return await self.store.runs(ids, RUNS_SHOWN)
 
     async def documents(self, who: Principal, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Document]:
         """By kind and id."""

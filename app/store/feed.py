@@ -6,7 +6,7 @@ snapshot of PostgreSQL's can: it says of every transaction whether it was over. 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,16 +15,18 @@ from uuid import UUID
 import asyncpg
 
 from app.domain.errors import Invalid
+from app.domain.playing import RunView
 from app.domain.representation import EventView, IncidentView, LiveEvent
 from app.domain.sla import Targets
 from app.store.database import Pool
 from app.store.events import EVENT_SHOWN, event_view
 from app.store.incidents import ENTRY_SHOWN, SHOWN, entry_view, view
+from app.store.runs import as_run, views
 
 T = TypeVar("T")
 
 PAGE = 500
-CHANNEL = "incident_events"
+CHANNEL, RUNS = "incident_events", "playbook_runs"
 WRITTEN = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)")
 NEW = (
     "{0}.xid >= pg_snapshot_xmin($1::text::pg_snapshot) AND NOT pg_visible_in_snapshot({0}.xid, $1::text::pg_snapshot)"
@@ -93,11 +95,18 @@ class FeedStore:
         return Snapshot.parse(await self.pool.fetchval("SELECT pg_current_snapshot()::text"))
 
     @asynccontextmanager
-    async def listening(self, wake: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
-        """Calls `wake` when something was decided, in any process. Yields what is set when it no longer can."""
+    async def listening(self, wake: Callable[[], None], tell: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """Calls `wake` when something was decided, in any process, and `tell` with the id of a run of a playbook that
+
+        something became of. Yields what is set when it no longer can.
+        """
         lost = asyncio.Event()
 
         def heard(*_: object) -> None:
+            wake()
+
+        def played(connection: object, pid: int, channel: str, run_id: object) -> None:
+            tell(str(run_id))
             wake()
 
         def gone(*_: object) -> None:
@@ -107,12 +116,14 @@ class FeedStore:
         async with self.pool.acquire() as connection:
             connection.add_termination_listener(gone)
             await connection.add_listener(CHANNEL, heard)
+            await connection.add_listener(RUNS, played)
             try:
                 yield lost
             finally:
                 connection.remove_termination_listener(gone)
                 if not connection.is_closed():
                     await connection.remove_listener(CHANNEL, heard)
+                    await connection.remove_listener(RUNS, played)
 
     async def events(self, since: Snapshot, until: Snapshot) -> AsyncIterator[list[News[LiveEvent]]]:
         """The entries of all timelines between two moments, an incident's in order, by the page.
@@ -138,6 +149,10 @@ class FeedStore:
     async def _incidents(self, ids: set[UUID]) -> dict[UUID, IncidentView]:
         found = await self.pool.fetch(f"SELECT {SHOWN} FROM incidents WHERE id = ANY($1::uuid[])", list(ids))
         return {row["id"]: view(row, self.targets) for row in found}
+
+    async def runs(self, ids: Collection[str]) -> list[RunView]:
+        """As they are now."""
+        return await views(self.pool, [as_run(id_) for id_ in ids])
 
     async def alerts(self, since: Snapshot, until: Snapshot) -> AsyncIterator[list[News[EventView]]]:
         """The alerts that came in between two moments, by the page."""

@@ -1,6 +1,6 @@
 """Runs of playbooks: which there are, where they stand, what their steps gave, and what is to begin one."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -36,6 +36,9 @@ SHOWN = """
 r.id::text, r.playbook_id, r.version AS playbook_version, r.incident_id::text, r.cause, r.dry_run, r.started_by,
 r.by_hand, r.from_run::text, r.from_step, r.status, r.state, r.created_at, r.ended_at
 """
+ALL_STEPS = """
+SELECT run_id::text, step_id, summary, output FROM playbook_steps WHERE run_id = ANY($1::uuid[]) ORDER BY at
+"""
 STEPS = "SELECT step_id, summary, output, at FROM playbook_steps WHERE run_id = $1"
 EVENTS = f"""
 SELECT e.id AS event, {ENTRY_SHOWN} FROM playbook_events e
@@ -47,6 +50,8 @@ RECENT = """
 SELECT count(*) FROM playbook_runs
 WHERE playbook_id = $1 AND incident_id = $2 AND NOT by_hand AND NOT dry_run AND created_at > $3
 """
+
+NO_OUTPUTS: Mapping[str, asyncpg.Record] = {}
 
 
 @dataclass(frozen=True)
@@ -177,11 +182,9 @@ class RunStore:
 
     async def view(self, run_id: str) -> RunView:
         """Raises: NotFound."""
-        row = await self.pool.fetchrow(f"SELECT {SHOWN} FROM playbook_runs r WHERE r.id = $1", as_run(run_id))
-        if row is None:
-            raise NotFound("run", run_id)
-        outputs = {step["step_id"]: step for step in await self.pool.fetch(STEPS, as_run(run_id))}
-        return _view(row, outputs)
+        for found in await views(self.pool, [as_run(run_id)]):
+            return found
+        raise NotFound("run", run_id)
 
     async def list(self, query: RunQuery) -> "list[RunView]":
         """The newest first."""
@@ -191,7 +194,7 @@ class RunStore:
             " AND ($4::uuid IS NULL OR id < $4) ORDER BY id DESC LIMIT $5",
             query.incident_id, query.playbook_id, [str(s) for s in query.status] or None, query.cursor, query.limit,
         )  # fmt: skip
-        return [_view(row, {}) for row in rows]
+        return [run_view(row) for row in rows]
 
     async def recent(self, playbook_id: str, incident_id: str, cooldown_secs: float, now: datetime) -> int:
         """Runs that began by themselves within the last seconds."""
@@ -231,7 +234,16 @@ def as_run(run_id: str) -> UUID:
         raise NotFound("run", run_id) from None
 
 
-def _view(row: asyncpg.Record, outputs: dict[str, asyncpg.Record]) -> RunView:
+async def views(pool: Pool, ids: Collection[UUID]) -> list[RunView]:
+    """Those of the runs that are there, whole."""
+    found = await pool.fetch(f"SELECT {SHOWN} FROM playbook_runs r WHERE r.id = ANY($1::uuid[])", list(ids))
+    gave: dict[str, dict[str, asyncpg.Record]] = {row["id"]: {} for row in found}
+    for step in await pool.fetch(ALL_STEPS, list(ids)) if found else ():
+        gave[step["run_id"]][step["step_id"]] = step
+    return [run_view(row, gave[row["id"]]) for row in found]
+
+
+def run_view(row: asyncpg.Record, outputs: Mapping[str, asyncpg.Record] = NO_OUTPUTS) -> RunView:
     state = Run.model_validate(row["state"])
     steps = []
     for id_ in dict.fromkeys((*state.order, *outputs)):

@@ -9,9 +9,10 @@ from uuid import UUID
 import asyncpg
 
 from app.domain.grouping import GroupView
+from app.domain.playing import RunView
 from app.domain.representation import AlertView, IncidentView, NotificationView, TimelineEvent
 from app.domain.sla import Targets
-from app.store import correlations
+from app.store import correlations, runs
 from app.store.alerts import ALERT_SHOWN, alert_view
 from app.store.database import Pool
 from app.store.deliveries import SHOWN_DELIVERIES, delivery_views
@@ -31,6 +32,12 @@ DELIVERIES = SHOWN_DELIVERIES.format(where="incident_id = ANY($1::uuid[])")
 GROUPS = f"""
 SELECT {correlations.SHOWN} FROM incident_groups g
 LEFT JOIN incidents l ON l.id = g.lead_id WHERE g.id = ANY($1::uuid[])
+"""
+
+RUNS = f"""
+SELECT {runs.SHOWN} FROM unnest($1::uuid[]) AS wanted(id)
+CROSS JOIN LATERAL (SELECT * FROM playbook_runs WHERE incident_id = wanted.id ORDER BY id DESC LIMIT $2) r
+ORDER BY r.id DESC
 """
 
 
@@ -67,9 +74,16 @@ class TogetherStore:
     async def groups(self, ids: Collection[str], now: datetime) -> dict[str, GroupView]:
         return {row["id"]: correlations.group_view(row, now) for row in await self._fetch(GROUPS, ids)}
 
+    async def runs(self, ids: Collection[str], most: int) -> dict[str, list[RunView]]:
+        """The newest first, `most` of each."""
+        found = defaultdict(list)
+        for row in await self._fetch(RUNS, ids, most):
+            found[row["incident_id"]].append(runs.run_view(row))
+        return found
+
     async def _fetch(self, sql: str, ids: Collection[str], *more: object) -> Sequence[asyncpg.Record]:
         known = []
-        for id_ in ids:
+        for id_ in dict.fromkeys(ids):
             try:
                 known.append(UUID(id_))
             except ValueError:

@@ -15,6 +15,7 @@ from app.api.http import create_app
 from app.config import Settings
 from app.runtime import gateway
 from tests.api.conftest import Service
+from tests.support.playing import waiting_run
 from tests.support.receivers import SILENCE, http_receiver
 from tests.support.slack import FakeSlack, fake_slack
 
@@ -108,6 +109,26 @@ async def test_whoever_presses_takes_it_once(service: Service, slack: FakeSlack,
     assert told.method == "response"
     assert "RESOLVED" in told.body["text"]
     assert told.body["response_type"] == "ephemeral"
+
+
+async def test_whoever_is_asked_says_yes_or_no_by_a_button(
+    service: Service, slack: FakeSlack, door: httpx.AsyncClient
+) -> None:
+    name, slack_id = await hired(service)
+    _, other = await hired(service)
+    run = await waiting_run(service, name)
+    for who, action, about in (
+        (other, "approve_run", "ask"), (slack_id, "approve_run", "another"), (slack_id, "approve_run", "ask"),
+        (slack_id, "reject_run", "ask"),
+    ):  # fmt: skip
+        body = press(slack, who, action, f"{run}/{about}")
+        assert (await door.post(PATH, content=body, headers=signed(body))).status_code == 200
+    said = [call.body["text"] for call in await slack.received(4)]
+    assert said[0].endswith(f"was not asked; these were: {name}.")
+    assert said[1].endswith("waits for nobody's decision about another.")
+    assert said[2].startswith("You approved it: ")
+    assert said[3].endswith(("waits for nobody's decision about ask.", "is over: completed."))
+    assert f"{name} approved it: in Slack" in (await service.http.get(f"/api/v1/playbook-runs/{run}/log")).text
 
 
 async def test_a_stranger_is_told_how_to_be_known_and_nothing_is_done(

@@ -103,7 +103,7 @@ async def test_a_link_that_was_touched_or_is_too_old_opens_nothing(service: Serv
 
 
 def test_a_link_is_for_one_deed_of_one_person_on_one_incident() -> None:
-    click = Click(incident_id="i", user="alice")
+    click = Click(about="i", user="alice")
     signed = Signer(b"0" * 32, 60).sign(click)
     assert re.fullmatch(r"[\w.-]+", signed)
     assert Signer(b"0" * 32, 60).read(signed) == click

@@ -15,11 +15,13 @@ from app.api.graphql.door import Door
 from app.config import Settings
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
+from app.domain.playing import Execute
 from app.runtime import services, temporal_client
 from app.store.database import Connection, Pool, pool
 from tests.api.conftest import NOBODY_THERE, Service
 from tests.support.databases import another_database
 
+WAIT = {"name": "Wait", "steps": [{"id": "wait", "type": "wait", "seconds": 1}]}
 EVERYTHING = """
 query Page($first: Int!) {
   incidents(first: $first) {
@@ -32,6 +34,7 @@ query Page($first: Int!) {
       related_incidents relatedIncidents { id } parentIncident { id }
       alerts { id title } timeline { seq eventType actor { name } } comments { content author { name } }
       notifications { channel status } correlationGroup { id size } escalationPolicy { name }
+      playbookExecutions { status playbook { name } }
     } }
   }
 }
@@ -366,6 +369,9 @@ async def test_a_page_of_a_hundred_costs_as_many_statements_as_one_of_ten(databa
                 alert = Alert(source="s", title=f"model {n} is slow", starts_at=at)
                 await door.gateway.alerts.ingest(ME, [alert], assignee=("ann", "ben")[n % 2])
             await connections.execute("UPDATE incidents SET assigned_team = 'ops', policy_id = 'p'")
+            await door.gateway.documents.put(ME, "playbooks", "wait", WAIT)
+            for row in await connections.fetch("SELECT id FROM incidents"):
+                await door.gateway.playbooks.execute(ME, "wait", Execute(incident_id=row["id"]))
             spent = {}
             for first in (10, 100):
                 before = counted.used
@@ -376,7 +382,9 @@ async def test_a_page_of_a_hundred_costs_as_many_statements_as_one_of_ten(databa
                 assert len(edges) == first
                 assert {edge["node"]["assignedTo"]["name"] for edge in edges} == {"ann", "ben"}
                 assert all(len(edge["node"]["alerts"]) == 1 for edge in edges)
-            assert spent[100] == spent[10] <= 10
+                runs = [run for edge in edges for run in edge["node"]["playbookExecutions"]]
+                assert runs == [{"status": "PENDING", "playbook": {"name": "Wait"}}] * first
+            assert spent[100] == spent[10] <= 12
 
 
 async def test_analytics_say_what_rest_says(api: httpx.AsyncClient) -> None:

@@ -18,7 +18,7 @@ from app.domain.incident import CommandKind
 from app.domain.playing import CancelRun, Execute, RunQuery, RunView, TryAgain
 from app.domain.run import RunStatus, StepStatus
 from app.domain.vocabulary import Role
-from tests.support.receivers import HttpReceiver, Reply, Request
+from tests.support.receivers import SILENCE, HttpReceiver, Reply, Request
 from tests.support.world import Story, World
 from workflows import names
 from workflows.playbook import PlaybookWorkflow
@@ -184,6 +184,8 @@ async def test_a_wait_is_a_timer_and_an_approval_may_take_weeks(stage: Stage) ->
     told = [m for m in stage.world.pigeon.carried if m.notification_id == run]
     assert {message.target for message in told} == {"user:bob"}
     assert len(told) > 1
+    assert {message.asks for message in told} == {f"{run}/ask"}
+    assert all("/decide/" in (message.text or "") for message in told)
     assert stage.other.asked() == ["before"]
     with pytest.raises(Forbidden, match="carol was not asked; these were: bob"):
         await stage.world.gateway.playbooks.decide(Principal(name="carol", role=Role.RESPONDER), run, approve=True)
@@ -272,6 +274,17 @@ async def test_a_run_is_cancelled_between_two_tries_and_taken_back(stage: Stage)
     assert statuses(view) == {"done": StepStatus.UNDONE, "flaky": StepStatus.CANCELLED}
     again = await stage.world.gateway.playbooks.cancel(BOB, run, CancelRun())
     assert again.status is RunStatus.CANCELLED
+
+
+async def test_a_run_is_cancelled_in_the_middle_of_an_action(stage: Stage) -> None:
+    story = await stage.world.opens(["alice"])
+    stage.other.replies.append(SILENCE)
+    run = await stage.begins(await stage.writes(stage.step("hangs"), stage.step("never")), story)
+    await stage.other.received(1)
+    view = await stage.world.gateway.playbooks.cancel(BOB, run, CancelRun())
+    assert (view.status, view.error) == (RunStatus.CANCELLED, "cancelled by bob")
+    assert statuses(view) == {"hangs": StepStatus.CANCELLED}
+    assert stage.other.asked() == ["hangs"]
 
 
 async def test_a_run_is_tried_again_from_the_step_that_failed_with_what_those_before_it_gave(stage: Stage) -> None:

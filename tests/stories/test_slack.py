@@ -40,6 +40,14 @@ def buttons(message: dict[str, Any]) -> list[str]:
     return [e["action_id"] for b in message["blocks"] if b["type"] == "actions" for e in b["elements"]]
 
 
+async def test_who_is_asked_for_a_word_may_press_yes_or_no(slack: FakeSlack, channel: Slack) -> None:
+    await channel.send(page(text="Approve?", asks="run/step"), ALICE)
+    [asked] = slack.messages.values()
+    assert buttons(asked)[:2] == ["approve_run", "reject_run"]
+    [actions] = [block for block in asked["blocks"] if block["type"] == "actions"]
+    assert actions["elements"][0]["value"] == "run/step"
+
+
 async def test_an_incident_has_one_message_that_is_edited_and_a_thread(slack: FakeSlack, channel: Slack) -> None:
     first = await channel.send(page(), CHANNEL)
     assert first.delivered

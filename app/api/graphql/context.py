@@ -11,6 +11,7 @@ from app.domain.access import Principal
 from app.domain.errors import Unauthenticated
 from app.domain.grouping import GroupView
 from app.domain.people import Team, User
+from app.domain.playing import RunView
 from app.domain.representation import AlertView, IncidentView, NotificationView, TimelineEvent
 from app.domain.requests import Document
 from app.runtime import Gateway
@@ -25,6 +26,7 @@ class Loaders:
     timelines: DataLoader[str, list[TimelineEvent]]
     notifications: DataLoader[str, list[NotificationView]]
     groups: DataLoader[str, GroupView | None]
+    runs: DataLoader[str, list[RunView]]
     documents: DataLoader[tuple[str, str], Document | None]
 
     @classmethod
@@ -51,6 +53,10 @@ class Loaders:
             found = await gateway.together.groups(who, ids)
             return [found.get(id_) for id_ in ids]
 
+        async def runs(ids: list[str]) -> Sequence[list[RunView]]:
+            found = await gateway.together.runs(who, ids)
+            return [found.get(id_, []) for id_ in ids]
+
         async def documents(wanted: list[tuple[str, str]]) -> Sequence[Document | None]:
             found = await gateway.together.documents(who, wanted)
             return [found.get(key) for key in wanted]
@@ -58,7 +64,7 @@ class Loaders:
         return cls(
             DataLoader(incidents, cache=False), DataLoader(alerts, cache=False), DataLoader(timelines, cache=False),
             DataLoader(notifications, cache=False), DataLoader(groups, cache=False),
-            DataLoader(documents, cache=False),
+            DataLoader(runs, cache=False), DataLoader(documents, cache=False),
         )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """An incident and what belongs to it, as GraphQL shows it. Each field is there in camelCase and in snake_case."""
 
 from datetime import datetime
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import strawberry
 from strawberry.scalars import JSON
@@ -14,8 +14,12 @@ from app.domain.representation import IncidentView
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, DeliveryStatus, IncidentType, MessageKind, Severity, Status
 
+if TYPE_CHECKING:
+    from app.api.graphql.playbooks import PlaybookExecution
+
 Root = strawberry.Parent[IncidentView]
 One = Annotated["Incident", strawberry.lazy("app.api.graphql.incident")]
+Run = Annotated["PlaybookExecution", strawberry.lazy("app.api.graphql.playbooks")]
 
 
 @strawberry.type(name="SLATracking")
@@ -379,6 +383,11 @@ class Incident:
     @strawberry.field
     async def notifications(self, root: Root, info: Info) -> list[Notification]:
         return cast("list[Notification]", await info.context.loaders.notifications.load(root.id))
+
+    @strawberry.field
+    async def playbook_executions(self, root: Root, info: Info) -> list[Run]:
+        """The newest 20, newest first."""
+        return cast("list[PlaybookExecution]", await info.context.loaders.runs.load(root.id))
 
     @strawberry.field
     async def correlation_group(self, root: Root, info: Info) -> CorrelationGroup | None:

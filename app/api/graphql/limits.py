@@ -32,6 +32,7 @@ LISTS = {
     "correlationGroups": 50, "users": 50, "teams": 50, "escalationPolicies": 50, "documents": 50,
     "incidentTimeline": 50, "relatedIncidents": 10, "alerts": 10, "timeline": 10, "resolutionLogs": 10, "comments": 5,
     "notifications": 5, "members": 10, "incidentComments": 20,
+    "playbooks": 50, "playbookRuns": 50, "playbookExecutions": 5, "stepsExecuted": 10, "playbookActions": 50,
 }  # fmt: skip
 """How many items a list is reckoned with where its size is not given (chosen)."""
 SIZES = frozenset({"first", "last", "pageSize", "limit"})

@@ -9,6 +9,7 @@ from app.api.graphql import inputs
 from app.api.graphql.context import Info
 from app.api.graphql.incident import CorrelationGroup, Incident, TimelineEvent
 from app.api.graphql.people import EscalationPolicy, Kept
+from app.api.graphql.playbooks import Playing
 from app.domain.access import Scope
 from app.domain.decode import decode
 from app.domain.dedup import Outcome
@@ -321,5 +322,5 @@ class Configuring:
 
 
 @strawberry.type
-class Mutation(Reporting, Commanding, Configuring):
+class Mutation(Reporting, Commanding, Configuring, Playing):
     pass

@@ -13,6 +13,7 @@ from app.api.graphql.incident import Comment, CorrelationGroup, Incident, Timeli
 from app.api.graphql.pages import Connection, Edge, IncidentConnection, PageInfo, Window, whole
 from app.api.graphql.pages import page as listed
 from app.api.graphql.people import EscalationPolicy, Kept, Team, User
+from app.api.graphql.playbooks import Playbooks
 from app.api.graphql.reports import Reports
 from app.domain import people
 from app.domain.decode import decode
@@ -268,5 +269,5 @@ class Directory:
 
 
 @strawberry.type
-class Query(Incidents, Events, Directory, Reports):
+class Query(Incidents, Events, Directory, Playbooks, Reports):
     pass

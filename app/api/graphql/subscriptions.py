@@ -14,6 +14,7 @@ from app.api.graphql.context import Info
 from app.api.graphql.event import Event
 from app.api.graphql.incident import CorrelationGroup, Incident, Notification, TimelineEvent
 from app.api.graphql.people import Actor, EscalationPolicy
+from app.api.graphql.playbooks import Watching
 from app.api.graphql.queries import HealthStatus, condition
 from app.api.graphql.scalars import CategoryIn, EnvironmentIn
 from app.domain import news
@@ -363,5 +364,5 @@ async def _escalations(info: Info, wanted: Wanted) -> AsyncGenerator[IncidentEsc
 
 
 @strawberry.type
-class Subscription(Published, Documented):
+class Subscription(Published, Documented, Watching):
     pass

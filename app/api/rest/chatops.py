@@ -60,7 +60,7 @@ def presses(raw: bytes) -> list[Press]:
         return [
             Press(
                 slack_id=payload["user"]["id"], action=action["action_id"], at=action["action_ts"],
-                incident_id=action["value"].partition("|")[0], level=int(action["value"].partition("|")[2] or 0),
+                about=action["value"].partition("|")[0], level=int(action["value"].partition("|")[2] or 0),
                 response_url=payload.get("response_url"),
             )
             for action in payload["actions"] if action.get("value")

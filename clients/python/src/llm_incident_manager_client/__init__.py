@@ -26,9 +26,12 @@ from llm_incident_manager_client.models import (
     Incident,
     IncidentEvent,
     Linted,
+    LogLine,
     Notification,
     Page,
     Reported,
+    Run,
+    RunStep,
     Simulated,
     Taken,
     TimelineEvent,
@@ -38,7 +41,7 @@ from llm_incident_manager_client.sync import SyncIncidentManagerClient
 __all__ = [
     "Actor", "Alert", "BadAddress", "BadAnswer", "Change", "Conflict", "Document", "Event", "EventFilter", "EventPage",
     "Filter", "Forbidden", "Health", "Incident", "IncidentEvent", "IncidentManagerClient", "IncidentManagerError",
-    "Invalid", "Linted", "LiveFilter", "NewAlert", "NewEvent", "NewIncident", "NotFound", "Notification", "Page",
-    "RateLimited", "Refused", "Reported", "Simulated", "SyncIncidentManagerClient", "Taken", "TimelineEvent",
-    "Unauthenticated", "Unavailable", "Unreachable",
+    "Invalid", "Linted", "LiveFilter", "LogLine", "NewAlert", "NewEvent", "NewIncident", "NotFound", "Notification",
+    "Page", "RateLimited", "Refused", "Reported", "Run", "RunStep", "Simulated", "SyncIncidentManagerClient", "Taken",
+    "TimelineEvent", "Unauthenticated", "Unavailable", "Unreachable",
 ]  # fmt: skip

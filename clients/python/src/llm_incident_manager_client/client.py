@@ -29,9 +29,11 @@ from llm_incident_manager_client.models import (
     Incident,
     IncidentEvent,
     Linted,
+    LogLine,
     Notification,
     Page,
     Reported,
+    Run,
     Simulated,
     Taken,
     TimelineEvent,
@@ -304,6 +306,61 @@ class IncidentManagerClient:
     async def delete_document(self, kind: str, id: str) -> None:  # noqa: A002
         """Raises: NotFound; Conflict while something refers to it."""
         await self._rest.ask("DELETE", *API, kind, id, repeatable=False)
+
+    # Playbooks: written and read they are documents of the kind "playbooks"
+
+    async def validate_playbook(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The playbook in full. Nothing is kept. Raises: Invalid with the path of every error."""
+        found: Mapping[str, Any] = await self.request("POST", *API, "playbooks", "validate", body=body)
+        return found
+
+    async def execute_playbook(self, playbook_id: str, incident_id: str, *, dry_run: bool = False) -> Run:
+        """Begin a run. Raises: Conflict while one of the playbook is under way on the incident."""
+        body = {"incident_id": incident_id, "dry_run": dry_run}
+        return await self._run("playbooks", playbook_id, "execute", **body)
+
+    async def playbook_run(self, run_id: str) -> Run:
+        return read(Run, await self.request("GET", *API, "playbook-runs", run_id))
+
+    async def playbook_runs(
+        self,
+        *,
+        incident_id: str | None = None,
+        playbook_id: str | None = None,
+        status: Sequence[str] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[Run, ...]:
+        """The newest first, 100 at most; `cursor` is the last one's id. Their steps have no outputs."""
+        query = {
+            "incident_id": incident_id, "playbook_id": playbook_id, "status": list(status), "limit": limit,
+            "cursor": cursor,
+        }  # fmt: skip
+        return _each(Run, (await self.request("GET", *API, "playbook-runs", query=query))["runs"])
+
+    async def playbook_log(self, run_id: str, *, after: int = 0) -> tuple[LogLine, ...]:
+        """What a run's steps said after the line `after`, 500 lines at most."""
+        return _each(
+            LogLine, (await self.request("GET", *API, "playbook-runs", run_id, "log", query={"after": after}))["lines"]
+        )
+
+    async def approve_run(self, run_id: str, *, comment: str = "") -> Run:
+        """Agree to what a run waits for. Raises: Forbidden, Conflict when it waits for nobody's word."""
+        return await self._run("playbook-runs", run_id, "approve", comment=comment)
+
+    async def reject_run(self, run_id: str, *, comment: str = "") -> Run:
+        return await self._run("playbook-runs", run_id, "reject", comment=comment)
+
+    async def cancel_run(self, run_id: str, *, undo: bool = False) -> Run:
+        """End a run; `undo` also takes back what was done. One that is over stays as it is."""
+        return await self._run("playbook-runs", run_id, "cancel", undo=undo)
+
+    async def retry_run(self, run_id: str, *, from_step: str | None = None) -> Run:
+        """A new run from a step on, the first one that failed when left out, with what those before it gave."""
+        return await self._run("playbook-runs", run_id, "retry", **_given(from_step=from_step))
+
+    async def _run(self, *path: str, **said: object) -> Run:
+        return read(Run, (await self._rest.ask("POST", *API, *path, body=said, repeatable=False)).body)
 
     # What happens, as it happens
 

@@ -313,6 +313,53 @@ class Linted(Answer):
     findings: tuple[Json, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunStep(Answer):
+    """One step of a playbook's run. `output` is what later steps may use."""
+
+    step_id: str
+    status: str
+    attempts: int = 0
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    error: str | None = None
+    summary: str | None = None
+    output: Json | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Answer):
+    """A playbook on an incident. `deciding` says whose word it waits for; `steps` are those it came to, in order."""
+
+    id: str
+    playbook_id: str
+    playbook_version: int
+    incident_id: str
+    cause: str
+    started_by: str
+    status: str
+    created_at: datetime
+    dry_run: bool = False
+    error: str | None = None
+    deciding: Json | None = None
+    steps: tuple[RunStep, ...] = ()
+    ended_at: datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.status in ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine(Answer):
+    """What a step of a run said. `seq` grows; there may be gaps."""
+
+    seq: int
+    step_id: str
+    text: str
+    at: datetime
+
+
 def read(shape: type[T], value: Any) -> T:
     """The value as one of `shape`; what `shape` doesn't know stays in `raw`. Raises: BadAnswer."""
     if not isinstance(value, Mapping):

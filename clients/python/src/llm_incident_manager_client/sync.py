@@ -176,6 +176,16 @@ class SyncIncidentManagerClient:
     put_document = waiting(Client.put_document)
     delete_document = waiting(Client.delete_document)
 
+    validate_playbook = waiting(Client.validate_playbook)
+    execute_playbook = waiting(Client.execute_playbook)
+    playbook_run = waiting(Client.playbook_run)
+    playbook_runs = waiting(Client.playbook_runs)
+    playbook_log = waiting(Client.playbook_log)
+    approve_run = waiting(Client.approve_run)
+    reject_run = waiting(Client.reject_run)
+    cancel_run = waiting(Client.cancel_run)
+    retry_run = waiting(Client.retry_run)
+
     cursor = waiting(Client.cursor)
     events = iterating(Client.events)
     critical_incidents = iterating(Client.critical_incidents)
