@@ -12,6 +12,7 @@ from app.runtime import temporal_client
 from app.stack import Description, DevServer, free_port, temporal_child
 from app.store.database import pool
 from tests.support.databases import another_database
+from tests.support.stage import Other, Stage
 from tests.support.world import World, world_of_its_own, world_on
 
 EVENTS = 40
@@ -41,3 +42,11 @@ async def triaging(database_url: str) -> AsyncIterator[World]:
     """A world that groups, classifies and looks around."""
     async with world_of_its_own(database_url, "alice", "bob", "carol") as made:
         yield made
+
+
+@pytest.fixture
+async def stage(world: World) -> AsyncIterator[Stage]:
+    other = Other()
+    await other.comes_up()
+    yield Stage(world, other)
+    await other.goes_down()

@@ -1,4 +1,4 @@
-"""Lives of incidents whose histories every later version of the workflow must be able to replay."""
+"""Lives of incidents, and runs of playbooks, whose histories every later version must be able to replay."""
 
 import asyncio
 import uuid
@@ -11,8 +11,12 @@ from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import AlertStatus
 from app.domain.incident import CommandKind
 from app.domain.notification import Undelivered
+from app.domain.playing import CancelRun
+from app.domain.run import RunStatus, StepStatus
 from app.domain.timeline import EventType
 from app.domain.vocabulary import Severity, Status
+from tests.support.receivers import Reply
+from tests.support.stage import BOB, Stage
 from tests.support.world import Story, World
 from workflows.incident import IncidentWorkflow
 
@@ -194,6 +198,48 @@ async def continued(world: World) -> Story:
     return await ends(story)
 
 
+ASKS_BOB = {"approvers": [{"type": "user", "id": "bob"}], "timeout": "9d", "reminder": "2d"}
+
+
+async def playbook_undone_after_waits_tries_and_words(stage: Stage) -> str:
+    """Every kind of step; the last fails, and what was done is taken back."""
+    story = await stage.world.opens(["carol"])
+    back: dict[str, Any] = {
+        "undo": {"action": "http_request", "parameters": {"url": f"http://127.0.0.1:{stage.other.port}/back"}}
+    }
+    playbook = await stage.writes(
+        {"id": "wait", "type": "wait", "seconds": "3h"},
+        stage.step("flaky", retry={"max_attempts": 2, "interval": "10m"}, **back),
+        {"id": "calm", "type": "decision", "test": "{{ incident.severity == 'P0' }}", "on_failure": "ask"},
+        {"id": "ask", "type": "approval", "approval": ASKS_BOB},
+        {"id": "both", "type": "parallel", "steps": [stage.step("left"), stage.step("right")]},
+        stage.step("gone"), execution={"rollback_on_failure": True},
+    )  # fmt: skip
+    run = await stage.begins(playbook, story)
+    await stage.reaches(run, "wait", StepStatus.RUNNING)
+    stage.other.replies.append(Reply(503))
+    await stage.passes(run, hours=3, minutes=1)
+    await stage.other.received(1)
+    await stage.passes(run, minutes=11)
+    await stage.becomes(run, RunStatus.WAITING)
+    await stage.passes(run, days=3)
+    stage.other.replies.extend([Reply(), Reply(), Reply(404)])
+    await stage.world.gateway.playbooks.decide(BOB, run, approve=True)
+    view = await stage.ends(run)
+    assert (view.status, stage.other.asked()[-2:]) == (RunStatus.FAILED, ["gone", "back"])
+    return run
+
+
+async def playbook_cancelled_while_it_waits(stage: Stage) -> str:
+    story = await stage.world.opens(["carol"])
+    playbook = await stage.writes(stage.step("first"), {"id": "wait", "type": "wait", "seconds": "3h"})
+    run = await stage.begins(playbook, story)
+    await stage.reaches(run, "wait", StepStatus.RUNNING)
+    await stage.world.gateway.playbooks.cancel(BOB, run, CancelRun(undo=True))
+    assert (await stage.ends(run)).status is RunStatus.CANCELLED
+    return run
+
+
 Lives = dict[str, Callable[[World], Awaitable[Story]]]
 LIVES: Lives = {
     life.__name__: life
@@ -204,3 +250,6 @@ LIVES: Lives = {
 }  # fmt: skip
 LONG_LIVES: Lives = {"continued": continued}
 TRIAGED_LIVES: Lives = {life.__name__: life for life in (silenced_and_let_go, hidden_behind_a_lead)}
+RUNS: dict[str, Callable[[Stage], Awaitable[str]]] = {
+    run.__name__: run for run in (playbook_undone_after_waits_tries_and_words, playbook_cancelled_while_it_waits)
+}

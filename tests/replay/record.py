@@ -7,7 +7,8 @@ commands changes afterwards, the change goes behind `workflow.patched` and the n
 import pytest
 
 from tests.replay import saved
-from tests.replay.lives import LIVES, LONG_LIVES, TRIAGED_LIVES
+from tests.replay.lives import LIVES, LONG_LIVES, RUNS, TRIAGED_LIVES
+from tests.support.stage import Stage
 from tests.support.world import World
 
 
@@ -24,3 +25,8 @@ async def test_record_several_runs(hasty: World, life: str) -> None:
 @pytest.mark.parametrize("life", TRIAGED_LIVES)
 async def test_record_triaged(triaging: World, life: str) -> None:
     saved.save(life, await saved.runs(await TRIAGED_LIVES[life](triaging)))
+
+
+@pytest.mark.parametrize("run", RUNS)
+async def test_record_a_playbook(stage: Stage, run: str) -> None:
+    saved.save(run, [await stage.handle(await RUNS[run](stage)).fetch_history()])
