@@ -42,7 +42,7 @@ async def actions(
     command: Command,
     link: Callable[[str], str],
 ) -> AsyncIterator[Mapping[str, Action]]:
-    """Those that are set up here."""
+    """Those that are set up here. `link` makes the address of an incident."""
     async with Http(networks, deadline_secs=DEADLINE_SECS) as http:
         tools = Tools(http, settings, command, channels, link)
         made = {name: configured(tools) for name, configured in ACTIONS.items()}

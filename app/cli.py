@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from app import playbook_commands
+from app import bundle_commands, playbook_commands
 from app.client import Failed, assumption, card, diagnosis, happening, lessons, plain, table, timeline
 from app.remote import ENDPOINT, ApiKey, AsJson, Endpoint, refusals, show, talking
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 key = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 app.add_typer(key, name="key")
 app.add_typer(playbook_commands.app, name="playbook")
+app.add_typer(bundle_commands.app, name="bundle")
 
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")]
 Actor = Annotated[str | None, typer.Option("--actor", help="Who does it; the API key's name counts for more.")]
@@ -50,7 +51,8 @@ def defaults(
     given = {"endpoint": endpoint, "api_key": api_key}
     commands = ("alert", "list", "get", "ack", "resolve", "watch", "simulate", "train", "doctor", "health")
     playbooks = dict.fromkeys(playbook_commands.names(), given)
-    context.default_map = {**dict.fromkeys(commands, given), "playbook": playbooks}
+    bundles = {"install": given}
+    context.default_map = {**dict.fromkeys(commands, given), "playbook": playbooks, "bundle": bundles}
 
 
 @app.command()

@@ -12,7 +12,7 @@ from app.domain import run as runs
 from app.domain.errors import Refused
 from app.domain.playbook import Approval, OnTimeout, StepType
 from app.domain.record import Record
-from app.domain.run import Aborted, Plan, Planned, Run, RunStatus, StepStatus
+from app.domain.run import Aborted, ForATime, Plan, Planned, Run, RunStatus, StepStatus
 from workflows import names, options
 from workflows.local import local
 
@@ -88,7 +88,7 @@ class PlaybookWorkflow:
         return self.plan
 
     async def go(self) -> None:
-        """All steps, from the first. Raises: Stopped, Aborted."""
+        """All steps, from the first. Raises: Stopped, Aborted, ForATime."""
         plan = self.planned
         if plan.approval is not None and not plan.dry_run:
             await self.agreed(START, plan.approval, None)
@@ -243,8 +243,12 @@ class PlaybookWorkflow:
     async def end(self, going: "asyncio.Task[None]", late: str | None) -> None:
         """What came of it all; what was done is taken back where that is wanted."""
         status, error = RunStatus.COMPLETED, late
+        back = self.planned.rollback_on_failure
         try:
             await going
+            back = False
+        except ForATime:
+            back = True
         except Aborted:
             failed = [step for id_, step in self.running.steps.items() if step.status is StepStatus.FAILED]
             status, error = RunStatus.FAILED, failed[-1].error if failed else "a step failed"
@@ -257,23 +261,27 @@ class PlaybookWorkflow:
             if step.status in (StepStatus.RUNNING, StepStatus.WAITING):
                 self.take(self.running.ended(id_, StepStatus.CANCELLED, workflow.now()))
         self.take(self.running.with_(deciding=None))
-        back = self.cancelled.undo if self.cancelled else self.planned.rollback_on_failure
-        if status is not RunStatus.COMPLETED and back and not self.planned.dry_run:
-            await self.take_back()
+        if self.cancelled and status is RunStatus.CANCELLED:
+            back = self.cancelled.undo
+        if back and not self.planned.dry_run and (stays := await self.take_back()):
+            status, error = (RunStatus.FAILED, stays) if status is RunStatus.COMPLETED else (status, error)
         self.take(self.running.with_(status=status, error=error, ended_at=workflow.now()))
         await self.show()
 
-    async def take_back(self) -> None:
-        """Undoes what was done, the last step first. One that can't be undone does not keep the others from it."""
+    async def take_back(self) -> str | None:
+        """Undoes what was done, the last step first; why something stays. That does not keep the others from it."""
+        stays: str | None = None
         every = {each.id: each for step in self.planned.steps for each in (step, *step.side_by_side)}
         for id_ in self.running.to_undo(self.planned):
             timeout = every[id_].timeout_secs
             acted = await self.acted(Act(run_id=self.begin.run_id, step_id=id_, timeout_secs=timeout, undo=True))
             if acted.outcome == "failed":
-                self.take(self.running.step(id_, error=f"undo: {acted.error}"))
+                stays = f"undo: {acted.error}"
+                self.take(self.running.step(id_, error=stays))
             else:
                 self.take(self.running.step(id_, status=StepStatus.UNDONE))
             await self.show()
+        return stays
 
     async def note(self, *, ended: bool) -> None:
         """A line on the incident's timeline. The run goes on without it."""

@@ -154,7 +154,8 @@ class Step(Record):
 
     `call` is the action of an action, notification or integration; `test` what a decision asks; `seconds` how long a
     wait waits; `steps` run side by side in a parallel. After success comes `on_success`, after failure `on_failure`:
-    a step's id, `end`, `continue` (the next one) or `abort`; a decision's yes and no are its success and failure.
+    a step's id, `end`, `continue` (the next one), `abort`, or `undo`, which ends well and takes back what was done (it
+    was meant for a time only); a decision's yes and no are its success and failure.
     `undo`: what takes it back; none = the action's own way.
     """
 
@@ -258,7 +259,7 @@ class Playbook(Record):
         twice = next((id_ for id_ in every if every.count(id_) > 1), None)
         if twice is not None:
             raise ValueError(f"steps: the id {twice!r} is given twice")
-        words = {END, "continue", "abort"}
+        words = {END, "continue", "abort", "undo"}
         reserved = next((id_ for id_ in every if id_ in words), None)
         if reserved is not None:
             raise ValueError(f"steps: {reserved!r} is no id: it means something after on_success and on_failure")

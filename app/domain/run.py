@@ -72,10 +72,12 @@ class Plan(Record):
     dry_run: bool
 
     def after(self, step: Planned, *, succeeded: bool) -> str | None:
-        """The id of the step that follows; None at the end. Raises: Aborted."""
+        """The id of the step that follows; None at the end. Raises: Aborted, ForATime."""
         wanted = step.on_success if succeeded else step.on_failure
         if wanted == "abort":
             raise Aborted
+        if wanted == "undo":
+            raise ForATime
         if wanted == END:
             return None
         if wanted not in (None, "continue"):
@@ -90,6 +92,10 @@ class Plan(Record):
 
 class Aborted(Exception):
     """A step has failed, and the playbook ends there."""
+
+
+class ForATime(Exception):
+    """The playbook ends well: what it did was for a time only, and is taken back."""
 
 
 class Deciding(Record):

@@ -15,6 +15,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
+from app.automation import Playbooks
 from app.channels.base import Channel
 from app.channels.webhook import Webhook
 from app.config import (
@@ -236,18 +237,24 @@ async def time_skipping() -> AsyncIterator[TimeSkipper]:
 
 @asynccontextmanager
 async def world_on(
-    url: str, connections: Pool, skipper: TimeSkipper, *, triaging: bool = False, around: Enrichment | None = None
+    url: str,
+    connections: Pool,
+    skipper: TimeSkipper,
+    *,
+    triaging: bool = False,
+    around: Enrichment | None = None,
+    reach: Playbooks | None = None,
 ) -> AsyncIterator[World]:
     """Services, dispatcher and workers over a database and a Temporal; webhooks are real, all else goes by pigeon.
 
     Unless `triaging`, incidents that look alike have nothing to do with each other, and nothing is looked up;
-    `around` says who is asked.
+    `around` says who is asked, `reach` what playbooks may change.
     """
     settings = Settings(
         storage=Storage(connection_string=SecretStr(url)),
         notifications=Notifications(bundling=Bundling(enabled=False)),
         correlation=Correlation(enabled=triaging), enrichment=around or Enrichment(enabled=triaging),
-        ml=MachineLearning(enabled=triaging),
+        ml=MachineLearning(enabled=triaging), playbooks=reach or Playbooks(),
     )  # fmt: skip
     flock: dict[ChannelName, Pigeon] = {name: Pigeon(name) for name in ChannelName if name is not ChannelName.WEBHOOK}
     async with AsyncExitStack() as stack:
@@ -269,13 +276,15 @@ async def world_on(
 
 
 @asynccontextmanager
-async def world_of_its_own(beside: str, *people: str, around: Enrichment | None = None) -> AsyncIterator[World]:
-    """A world that triages, over a database of its own on the server of another one, and its own Temporal."""
+async def world_of_its_own(
+    beside: str, *people: str, triaging: bool = True, around: Enrichment | None = None, reach: Playbooks | None = None
+) -> AsyncIterator[World]:
+    """A world, `triaging` or not, over a database of its own on the server of another one, and its own Temporal."""
     async with (
         another_database(beside) as url,
         pool(url, 20) as connections,
         time_skipping() as skipper,
-        world_on(url, connections, skipper, triaging=True, around=around) as made,
+        world_on(url, connections, skipper, triaging=triaging, around=around, reach=reach) as made,
     ):
         await made.hires(*people)
         yield made
