@@ -17,7 +17,7 @@ from app.domain.errors import Invalid
 from app.domain.matching import holds
 from app.domain.playbook import Approval, Call, StepType
 from app.domain.record import Record
-from app.domain.run import Done, Plan, Run, planned
+from app.domain.run import Done, Plan, Run, RunStatus, planned
 from app.domain.situation import Failed, Situation
 
 if TYPE_CHECKING:
@@ -264,8 +264,12 @@ class Playbooks:
 def _said(kept: Kept, ended: bool) -> str:
     run, name = kept.state, f"Playbook {kept.playbook.name} (run {kept.id})"
     if ended:
-        return f"{name} has ended: {run.status}{f', {run.error}' if run.error else ''}."
+        return f"{name} has ended: {run.error if run.status is RunStatus.CANCELLED else _outcome(run)}."
     return f"{name} has begun, {f'by {run.started_by}' if run.by_hand else 'by itself'}."
+
+
+def _outcome(run: Run) -> str:
+    return f"{run.status}, {run.error}" if run.error else run.status
 
 
 def _true(said: object) -> bool:
