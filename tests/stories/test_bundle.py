@@ -131,13 +131,14 @@ class Stage:
         await self.world.skipper.fast_forward(handle, timedelta(**time))
 
     async def notes(self, story: Story) -> list[str]:
-        """What the playbook wrote on the incident."""
+        """What the playbook's steps wrote on the incident, beside that it began and ended."""
         events = await self.world.gateway.incidents.timeline(ME, story.id)
-        return [
+        said = [
             event.reason or ""
             for event in events
             if event.event_type is EventType.COMMENT_ADDED and event.actor.name.startswith("playbook:")
         ]
+        return [text for text in said if not text.startswith("Playbook ")]
 
 
 @pytest.fixture(scope="module")
