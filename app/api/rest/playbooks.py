@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, status
 
 from app.api.auth import Caller
+from app.api.rest.documents import nameless
 from app.api.rest.query import asking, query
 from app.api.rest.wire import Served, accepts, read, read_json
 from app.domain.playbook import Playbook
@@ -28,9 +29,9 @@ async def actions(who: Caller, gateway: Served) -> list[ActionView]:
     return gateway.playbooks.catalogue(who)
 
 
-@router.post("/playbooks/validate", openapi_extra=accepts(Playbook))
+@router.post("/playbooks/validate", openapi_extra=nameless(Playbook))
 async def validate_playbook(request: Request, who: Caller, gateway: Served) -> Playbook:
-    """The playbook in full, or 400 with the path of every error. Nothing is kept."""
+    """The playbook in full, or 400 with the path of every error. Its id may be left out. Nothing is kept."""
     return gateway.playbooks.validate(who, await read_json(request))
 
 
