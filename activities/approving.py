@@ -34,13 +34,13 @@ class Approving:
     link: Callable[[str], str]
     one_click: Callable[[str, str, str, ChannelName], Awaitable[str | None]]
 
-    async def __call__(self, kept: Kept, step_id: str, approval: Approval | None, reminder: bool) -> tuple[str, ...]:
+    async def __call__(self, kept: Kept, step_id: str, approval: Approval | None, reminder: int) -> tuple[str, ...]:
         """Whose word is wanted: those an approval names, else those whom the incident pages first. All are told, as
 
         far as they can be reached; who can't be is named in the log.
         """
         now = datetime.now(UTC)
-        targets = approval.approvers if approval is not None else await self._paged_first(kept)
+        targets = approval.approvers if approval is not None else await self._concerned(kept)
         if not targets:
             return ()
         level = Level(targets=targets, escalate_after_secs=0)
@@ -57,16 +57,15 @@ class Approving:
         named = {planned.target for planned in found.messages} | {each.target for each in found.unreached}
         return tuple(sorted(name.removeprefix("user:") for name in named if name.startswith("user:")))
 
-    async def _paged_first(self, kept: Kept) -> tuple[Target, ...]:
+    async def _concerned(self, kept: Kept) -> tuple[Target, ...]:
         incident = kept.incident
-        if incident.assigned_to is not None:
-            return (Target(type=TargetType.USER, id=incident.assigned_to),)
+        assigned = incident.assigned_to
+        own = (Target(type=TargetType.USER, id=assigned),) if assigned is not None else ()
         policy = await self.documents.get("escalation-policies", incident.escalation_policy_id or "")
-        return Policy.model_validate(policy.body).levels[0].targets if policy is not None else ()
+        paged = Policy.model_validate(policy.body).levels[0].targets if policy is not None else ()
+        return (*own, *paged)
 
-    async def _tell(
-        self, kept: Kept, step_id: str, approval: Approval | None, planned: Planned, reminder: bool
-    ) -> bool:
+    async def _tell(self, kept: Kept, step_id: str, approval: Approval | None, planned: Planned, reminder: int) -> bool:
         channel = self.channels[planned.channel]
         word = "Still waiting for your word" if reminder else "Your word is wanted"
         why = approval.message if approval is not None and approval.message else "It goes on once it is approved."
@@ -78,7 +77,7 @@ class Approving:
             f"llm-im playbook approve {kept.id}   (or reject)\n{self.link(kept.id)}"
         )
         message = Message(
-            key=f"{kept.id}/{step_id}/{'reminder/' if reminder else ''}{planned.target}/{planned.channel}",
+            key=f"{kept.id}/{step_id}/{f'reminder-{reminder}/' if reminder else ''}{planned.target}/{planned.channel}",
             notification_id=kept.id, incident_id=kept.incident.id, kind=MessageKind.UPDATED, level=1,
             target=planned.target, title=f"Approve? {kept.playbook.name}", body=text,
             subject=f"Approve? {kept.playbook.name}: {kept.incident.title}"[:200], text=text, link=self.link(kept.id),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from app.store.runs import Kept, RunStore
 
     Render = Callable[[object, Mapping[str, object]], object]
-    Asking = Callable[[Kept, str, Approval | None, bool], Awaitable[tuple[str, ...]]]
+    Asking = Callable[[Kept, str, Approval | None, int], Awaitable[tuple[str, ...]]]
 
 HEARTBEAT_SECS = 1.0
 LOOKS_AGAIN_SECS = 1.0
@@ -83,15 +83,15 @@ class Note(Record):
 
 
 class AskPeople(Record):
-    """`step_id` None: for the run as a whole, or before something destructive. `escalated`: those after them. `about`:
+    """`step_id` None: for the run as a whole, or before something destructive. `escalated`: those after them.
 
-    what the decision is called among the steps.
+    `reminder`: how many there were with this one, 0 for none. `about`: what the decision is called among the steps.
     """
 
     run_id: str
     step_id: str | None
     escalated: bool = False
-    reminder: bool = False
+    reminder: int = 0
     about: str | None = None
 
 

@@ -52,6 +52,7 @@ class PlaybookWorkflow:
         self.cancelled: Cancel | None = None
         self.ending = False
         self.visits = 0
+        self.reminders = 0
 
     @workflow.run
     async def run(self, begin: Begin) -> str:
@@ -214,8 +215,9 @@ class PlaybookWorkflow:
     async def insist(self, approval: Approval, asking: str | None, *, escalated: bool, over: bool) -> None:
         """Reminds them. Whoever has come on duty meanwhile is asked, too."""
         deciding = self.running.deciding
+        self.reminders += 1
         ask = AskPeople(
-            run_id=self.begin.run_id, step_id=asking, escalated=escalated, reminder=not over,
+            run_id=self.begin.run_id, step_id=asking, escalated=escalated, reminder=0 if over else self.reminders,
             about=deciding.step_id if deciding is not None else None,
         )  # fmt: skip
         people = await self.ask(ask)

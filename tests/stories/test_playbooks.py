@@ -145,6 +145,7 @@ async def test_a_wait_is_a_timer_and_an_approval_may_take_weeks(stage: Stage) ->
     assert {message.target for message in told} == {"user:bob"}
     assert len(told) > 1
     assert {message.asks for message in told} == {f"{run}/ask"}
+    assert len({message.key for message in told}) == len(told)
     assert all("/decide/" in (message.text or "") for message in told)
     assert stage.other.asked() == ["before"]
     with pytest.raises(Forbidden, match="carol was not asked; these were: bob"):
@@ -218,6 +219,23 @@ async def test_after_a_failure_what_was_done_is_taken_back_the_last_first(stage:
     assert {s: v for s, v in statuses(view).items() if s != "fails"} == dict.fromkeys(
         ("do0", "do1", "do2"), StepStatus.UNDONE
     )
+
+
+async def test_two_people_have_to_want_what_is_destructive(stage: Stage) -> None:
+    story = await stage.world.opens(["bob"])
+    await story.ask(CommandKind.ASSIGN, assignee="alice")
+    url = f"http://127.0.0.1:{stage.other.port}"
+    step = {"id": "empty", "action": "vllm_reset_prefix_cache", "parameters": {"url": url}}
+    stage.other.replies.append(Reply(404))  # it serves no description of itself
+    run = await stage.begins(await stage.writes(step), story)
+    view = await stage.becomes(run, RunStatus.WAITING)
+    assert view.deciding is not None
+    assert (view.deciding.asked, stage.other.asked()) == (("alice", "bob"), [])
+    with pytest.raises(Forbidden, match="alice began this run"):
+        await stage.world.gateway.playbooks.decide(ALICE, run, approve=True)
+    await stage.world.gateway.playbooks.decide(BOB, run, approve=True)
+    assert (await stage.ends(run)).status is RunStatus.COMPLETED
+    assert stage.other.asked()[-1] == "reset_prefix_cache"
 
 
 async def test_a_run_is_cancelled_between_two_tries_and_taken_back(stage: Stage) -> None:
