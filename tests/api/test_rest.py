@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -261,7 +261,7 @@ async def test_a_command_that_means_nothing_is_refused_before_anybody_is_asked(
     assert told["error"]["details"][0]["field"] == field
 
 
-@pytest.mark.parametrize("id_", [str(uuid4()), "no-such", "%00", "x" * 3000, "%F0%9F%98%80"])
+@pytest.mark.parametrize("id_", [str(UUID(int=1)), "no-such", "%00", "x" * 3000, "%F0%9F%98%80"])
 @pytest.mark.parametrize("path", ["", "/timeline", "/escalation", "/alerts", "/notifications", "/comments"])
 async def test_an_incident_that_is_not_there_is_404(api: httpx.AsyncClient, id_: str, path: str) -> None:
     refusal(await api.get(f"/api/v1/incidents/{id_}{path}"), 404, "NOT_FOUND")
