@@ -1,5 +1,6 @@
 """The real parts every test shares: one PostgreSQL, one Temporal whose clock the tests move."""
 
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,9 @@ from temporalio.testing import TimeSkipper
 from app.store.database import Pool, pool
 from tests.support.service import Service, serving
 from tests.support.world import World, database, time_skipping, world_on
+
+# Begun in the background of a shell the tests would ignore Ctrl-C, and so would the programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something about the machine, nothing about the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

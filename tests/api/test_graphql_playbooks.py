@@ -8,6 +8,7 @@ import pytest
 from tests.api.conftest import Service
 from tests.api.test_graphql import data, refused
 from tests.api.test_sockets import address, begun, ear
+from tests.support.playing import waits
 
 ASK = {"id": "ask", "type": "approval", "approval": {"approvers": [{"type": "user", "id": "reviewer"}]}}
 QUICK = {"id": "quick", "type": "wait", "seconds": "10ms"}
@@ -78,6 +79,7 @@ async def test_playbooks_and_their_runs_are_found_and_ended(service: Service, pl
     again = f'mutation {{ executePlaybook(incidentId: "{incident}", playbookId: "{playbook}") {{ id }} }}'
     twice = await refused(service.http, again)
     assert twice["extensions"]["code"] == "CONFLICT"
+    await waits(service, run)
     ended = await data(service.http, f'mutation {{ cancelPlaybookExecution(executionId: "{run}") {{ status error }} }}')
     assert ended["cancelPlaybookExecution"] == {"status": "CANCELLED", "error": "cancelled by local"}
     late = await refused(service.http, f'mutation {{ rejectPlaybook(executionId: "{run}") {{ id }} }}')

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.domain.enrichment import About, Found, NoAnswer
+from app.enrichers import answers
 from app.store.database import Pool
 from tests.support.enriching import Study, study
 from tests.support.redis import redis
@@ -190,7 +191,10 @@ async def test_workers_share_answers_through_redis(connections: Pool) -> None:
 
 
 @pytest.mark.parametrize("poison", [b"{", b'{"summary": 1}', b"\x80\x05\x95", b"[]"])
-async def test_what_somebody_else_left_in_redis_is_asked_for_anew(connections: Pool, poison: bytes) -> None:
+async def test_what_somebody_else_left_in_redis_is_asked_for_anew(
+    connections: Pool, poison: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "REDIS_SECS", 10)
     async with redis() as server, study(connections, server.url) as desk:
         incident, scout = await desk.opens(), home("scout")
         await desk.looks_around(incident, scout)

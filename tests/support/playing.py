@@ -18,14 +18,18 @@ async def waiting_run(service: Service, *asked: str) -> str:
     assert kept.status_code == 200, kept.text
     begin = {"incident_id": await service.incident()}
     run = str((await service.http.post(f"/api/v1/playbooks/{playbook}/execute", json=begin)).json()["id"])
-    async with asyncio.timeout(20):
-        while await status(service, run) != "waiting":
-            await asyncio.sleep(0.05)
+    await waits(service, run)
     return run
 
 
 async def status(service: Service, run: str) -> str:
     return str((await service.http.get(f"/api/v1/playbook-runs/{run}")).json()["status"])
+
+
+async def waits(service: Service, run: str) -> None:
+    async with asyncio.timeout(20):
+        while await status(service, run) != "waiting":
+            await asyncio.sleep(0.05)
 
 
 async def over(service: Service, run: str) -> str:
