@@ -11,7 +11,7 @@ up: $(INSTALLED)
 	@exec $(BIN)/llm-im up
 
 test: $(INSTALLED)
-	@exec $(BIN)/pytest -n 2 --dist loadfile
+	@exec $(BIN)/pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
