@@ -11,7 +11,8 @@ up: $(INSTALLED)
 	@exec $(BIN)/llm-im up
 
 test: $(INSTALLED)
-	@exec $(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/stories
+	@exec $(BIN)/pytest tests/stories
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
