@@ -53,6 +53,7 @@ class PlaybookWorkflow:
         self.ending = False
         self.visits = 0
         self.reminders = 0
+        self.one_question = asyncio.Lock()
 
     @workflow.run
     async def run(self, begin: Begin) -> str:
@@ -68,6 +69,8 @@ class PlaybookWorkflow:
             late = None
         except TimeoutError:
             late = f"it did not end within {self.planned.timeout_secs:g} s"
+        except asyncio.CancelledError:  # in Temporal's UI
+            late = None
         self.ending = True
         going.cancel()
         await self.end(going, late)
@@ -123,8 +126,7 @@ class PlaybookWorkflow:
 
     async def act(self, step: Planned) -> bool:
         """An action, tried as often as its step allows."""
-        missing = runs.people_missing(self.running, self.planned) if step.destructive else 0
-        if missing and not await self.agreed(f"{step.id}-agreement", self.planned.approval, None, people=missing):
+        if step.destructive and not await self.wanted(step):
             return await self.ended(step.id, succeeded=False, error="nobody else wanted it")
         for attempt in range(1, step.retry.max_attempts + 1):
             self.take(self.running.begins(step.id, workflow.now()))
@@ -145,6 +147,12 @@ class PlaybookWorkflow:
             pause = max(step.retry.pause(attempt), acted.retry_after_secs or 0)
             await workflow.sleep(timedelta(seconds=pause), summary=f"step {step.id}, before try {attempt + 1}")
         return await self.ended(step.id, succeeded=False, error=acted.error)
+
+    async def wanted(self, step: Planned) -> bool:
+        """Whether enough people want what is destructive. Of steps side by side one asks after the other."""
+        async with self.one_question:
+            missing = runs.people_missing(self.running, self.planned)
+            return not missing or await self.agreed(f"{step.id}-agreement", self.planned.approval, None, people=missing)
 
     async def acted(self, ask: Act) -> Acted:
         """What came of it. A worker that dies is followed by another; what else goes wrong is a failure."""
@@ -192,8 +200,7 @@ class PlaybookWorkflow:
             deciding = self.running.deciding
             if deciding is None:
                 return False, "it was cancelled"
-            left = deciding.due_at - workflow.now()
-            patience = min(left, timedelta(seconds=approval.reminder_secs))
+            patience = min(deciding.due_at - workflow.now(), runs.reminder_after(approval, deciding.reminded))
             try:
                 await workflow.wait_condition(self.word_is_given, timeout=max(patience, timedelta(0)))
             except TimeoutError:
@@ -204,9 +211,10 @@ class PlaybookWorkflow:
                     return False, "nobody decided in time"
                 await self.insist(approval, asking, escalated=deciding.escalated or over, over=over)
                 continue
-            if self.running.deciding is not None and self.running.deciding.rejected_by is not None:
-                return False, f"{self.running.deciding.rejected_by} rejected it"
-            return True, None
+            said = self.running.deciding
+            if said is not None and said.rejected_by is None:
+                return True, None
+            return False, f"{said.rejected_by} rejected it" if said is not None else "it was cancelled"
 
     def word_is_given(self) -> bool:
         deciding = self.running.deciding
@@ -226,7 +234,10 @@ class PlaybookWorkflow:
             return
         asked = tuple(dict.fromkeys((*deciding.asked, *people)))
         due_at = workflow.now() + timedelta(seconds=approval.timeout_secs) if over else deciding.due_at
-        changed = deciding.model_copy(update={"asked": asked, "escalated": escalated, "due_at": due_at})
+        reminded = 0 if over else deciding.reminded + 1
+        changed = deciding.model_copy(
+            update={"asked": asked, "escalated": escalated, "due_at": due_at, "reminded": reminded}
+        )
         self.take(self.running.with_(deciding=changed))
         await self.show()
 
@@ -280,7 +291,7 @@ class PlaybookWorkflow:
             if acted.outcome == "failed":
                 stays = f"undo: {acted.error}"
                 self.take(self.running.step(id_, error=stays))
-            else:
+            elif acted.outcome == "done":
                 self.take(self.running.step(id_, status=StepStatus.UNDONE))
             await self.show()
         return stays

@@ -9,6 +9,7 @@ from app.domain.record import Record
 
 VISITS_MAX = 200
 """Steps of one run in all: a circle of branches comes to an end."""
+DAY_SECS = 86_400.0
 
 
 class Done(Record):
@@ -43,6 +44,9 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
     UNDONE = "undone"
+
+
+MAY_HAVE_ACTED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED})
 
 
 class Planned(Record):
@@ -109,6 +113,7 @@ class Deciding(Record):
     due_at: datetime
     on_timeout: OnTimeout
     escalated: bool = False
+    reminded: int = 0
 
     @property
     def granted(self) -> bool:
@@ -162,9 +167,12 @@ class Run(Record):
         return self.step(id_, status=status, completed_at=now, error=error)
 
     def to_undo(self, plan: Plan) -> tuple[str, ...]:
-        """The steps that were done and can be taken back, the last one first."""
+        """The steps that may have done what can be taken back, the last one first.
+
+        What failed, or was cancelled, may have been done before that, and not have shown in time.
+        """
         every = {each.id: each for step in plan.steps for each in (step, *step.side_by_side)}
-        done = (id_ for id_ in reversed(self.order) if self.steps[id_].status is StepStatus.COMPLETED)
+        done = (id_ for id_ in reversed(self.order) if self.steps[id_].status in MAY_HAVE_ACTED)
         return tuple(id_ for id_ in done if id_ in every and every[id_].undoes)
 
 
@@ -198,6 +206,15 @@ def decided(run: Run, by: str, approve: bool, *, may_anyway: bool, four_eyes: bo
         return run.with_(deciding=deciding.model_copy(update={"rejected_by": by}))
     approved = deciding.model_copy(update={"approved": (*deciding.approved, by)})
     return run.with_(deciding=approved, wanted_by=tuple(dict.fromkeys((*run.wanted_by, by))))
+
+
+def reminder_after(approval: Approval, reminded: int) -> timedelta:
+    """How long after the last word people are reminded: twice as long each time, up to a day. Weeks of quarters of an
+
+    hour would be thousands of mails, and more than the 51,200 events that Temporal lets a history have.
+    """
+    longest = max(approval.reminder_secs, DAY_SECS)
+    return timedelta(seconds=min(approval.reminder_secs * 2.0 ** min(reminded, 32), longest))
 
 
 def people_missing(run: Run, plan: Plan) -> int:

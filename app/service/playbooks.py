@@ -12,7 +12,13 @@ from typing import Any
 
 import temporalio.client
 from pydantic import ValidationError
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateHandle,
+    WorkflowUpdateStage,
+)
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -147,11 +153,14 @@ class Playbooks:
         return await self.get(who, run_id)
 
     async def cancel(self, who: Principal, run_id: str, ask: CancelRun) -> RunView:
-        """Ends a run. One that is over stays as it is. Raises: Forbidden, NotFound, Unavailable."""
+        """Ends a run; what takes longer to be taken back goes on. One that is over stays as it is.
+
+        Raises: Forbidden, NotFound, Unavailable.
+        """
         who.may(Scope.RESPOND)
         run = await self.get(who, run_id)
         if not run.status.over:
-            await self._told(run_id, PlaybookWorkflow.cancel, Cancel(by=who.name, undo=ask.undo))
+            await self._told(run_id, PlaybookWorkflow.cancel, Cancel(by=who.name, undo=ask.undo), taken=True)
         return await self.get(who, run_id)
 
     async def try_again(self, who: Principal, run_id: str, ask: TryAgain) -> RunView:
@@ -187,17 +196,22 @@ class Playbooks:
         if not self.enabled:
             raise Conflict("Playbooks are switched off here (playbooks.enabled).")
 
-    async def _told(self, run_id: str, update: Any, said: object) -> None:
-        """Raises: a refusal of the workflow's, Unavailable."""
+    async def _told(self, run_id: str, update: Any, said: object, *, taken: bool = False) -> None:
+        """Until it was done; `taken`: or will be, where that takes long.
+
+        Raises: a refusal of the workflow's, Unavailable.
+        """
         handle: WorkflowHandle[Any, Any] = self.temporal.get_workflow_handle(names.run_workflow_id(run_id))
-        id_ = str(uuid.uuid4())
+        id_, accepted = str(uuid.uuid4()), asyncio.Event()
         try:
             async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
-                while not await self._updated(handle, update, said, id_):  # noqa: ASYNC110 — nothing tells when
+                while not await self._updated(handle, update, said, id_, accepted):  # noqa: ASYNC110 — nothing tells when
                     await asyncio.sleep(AGAIN_AFTER_SECS)
         except WorkflowUpdateFailedError as failed:
             raise _refusal(failed) from failed
         except (RPCError, temporalio.client.WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError, OSError) as away:
+            if taken and accepted.is_set():
+                return
             if isinstance(away, RPCError) and away.status is RPCStatusCode.NOT_FOUND:
                 async with answering():
                     status = (await self.runs.view(run_id)).status
@@ -205,10 +219,16 @@ class Playbooks:
                     raise Conflict(f"Run {run_id} is over: {status}.", {"status": status}) from away
             raise Unavailable("temporal", "The run does not answer; ask again.", retry_after=2) from away
 
-    async def _updated(self, handle: WorkflowHandle[Any, Any], update: Any, said: object, id_: str) -> bool:
+    async def _updated(
+        self, handle: WorkflowHandle[Any, Any], update: Any, said: object, id_: str, accepted: asyncio.Event
+    ) -> bool:
         """False when the step it came in with was undone: it is to be asked for again, and by its id is done once."""
         try:
-            await handle.execute_update(update, said, id=id_, rpc_timeout=ANSWER_WITHIN)
+            asked: WorkflowUpdateHandle[Any] = await handle.start_update(
+                update, said, id=id_, wait_for_stage=WorkflowUpdateStage.ACCEPTED, rpc_timeout=ANSWER_WITHIN
+            )
+            accepted.set()
+            await asked.result(rpc_timeout=ANSWER_WITHIN)
         except RPCError as unlucky:
             if unlucky.status is not RPCStatusCode.FAILED_PRECONDITION:
                 raise

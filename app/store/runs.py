@@ -1,6 +1,7 @@
 """Runs of playbooks: which there are, where they stand, what their steps gave, and what is to begin one."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,8 +15,10 @@ from app.domain.playbook import Playbook
 from app.domain.playing import LogLine, RunQuery, RunView, StepView
 from app.domain.representation import IncidentView, TimelineEvent
 from app.domain.run import Done, Run, StepState
-from app.store.database import Pool
+from app.store.database import AWAY, Pool
 from app.store.incidents import ENTRY_SHOWN, IncidentStore, entry_view
+
+log = logging.getLogger(__name__)
 
 ADD = """
 INSERT INTO playbook_runs (id, playbook_id, version, incident_id, cause, dry_run, started_by, by_hand, from_run,
@@ -210,28 +213,37 @@ class RunStore:
         return int(await self.pool.fetchval(RECENT, playbook_id, UUID(incident_id), since))
 
     async def hear(self, limit: int, consider: Callable[[TimelineEvent], Awaitable[None]]) -> int:
-        """Has what happened to incidents considered, in order; forgotten once it was. How many."""
+        """Has what happened to incidents considered, in order; forgotten once it was. How many.
+
+        What can't be considered is named in the log, and does not keep the others from it.
+        """
         async with self.pool.transaction() as connection:
             rows = await connection.fetch(EVENTS, limit)
             for row in rows:
-                await consider(entry_view(row))
+                try:
+                    await consider(entry_view(row))
+                except AWAY:
+                    raise
+                except Exception:
+                    log.exception("event %s of incident %s begins no playbook", row["event"], row["incident_id"])
             done = [row["event"] for row in rows]
             await connection.execute("DELETE FROM playbook_events WHERE id = ANY($1::bigint[])", done)
             return len(rows)
 
     async def hand_over(self, limit: int, start: Callable[[str, str | None], Awaitable[bool]]) -> tuple[int, int]:
-        """Has runs started that nobody has started yet: how many were, and how many were not."""
-        async with self.pool.transaction() as connection:
-            rows: Sequence[asyncpg.Record] = await connection.fetch(
-                "SELECT id::text, from_step FROM playbook_runs WHERE NOT handed ORDER BY id LIMIT $1"
-                " FOR UPDATE SKIP LOCKED", limit,
-            )  # fmt: skip
-            done: Collection[str] = [row["id"] for row in rows if await start(row["id"], row["from_step"])]
-            if done:
-                await connection.execute(
-                    "UPDATE playbook_runs SET handed = true WHERE id = ANY($1::uuid[])", [UUID(id_) for id_ in done]
-                )
-            return len(done), len(rows) - len(done)
+        """Has runs started that nobody has started yet: how many were, and how many were not.
+
+        Two at once may start the same one, which Temporal takes once; no row is locked while it is asked, as the run
+        writes there as soon as it has begun.
+        """
+        rows = await self.pool.fetch(
+            "SELECT id::text, from_step FROM playbook_runs WHERE NOT handed ORDER BY id LIMIT $1", limit
+        )
+        done = [row["id"] for row in rows if await start(row["id"], row["from_step"])]
+        await self.pool.execute(
+            "UPDATE playbook_runs SET handed = true WHERE id = ANY($1::uuid[])", [UUID(id_) for id_ in done]
+        )
+        return len(done), len(rows) - len(done)
 
 
 def as_run(run_id: str) -> UUID:

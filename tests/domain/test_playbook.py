@@ -19,6 +19,7 @@ from app.domain.run import (
     decided,
     people_missing,
     planned,
+    reminder_after,
 )
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -155,3 +156,14 @@ def test_a_decision_has_a_time_and_says_what_then() -> None:
     assert waiting.deciding is not None
     assert waiting.deciding.due_at == NOW + timedelta(hours=1)
     assert waiting.deciding.on_timeout is OnTimeout.REJECT
+
+
+@pytest.mark.parametrize(("every_secs", "most"), [(900, 35), (60, 40), (172_800, 15)])
+def test_who_is_asked_for_weeks_is_reminded_less_and_less_often_but_daily(every_secs: float, most: int) -> None:
+    approval = BOB.model_copy(update={"reminder_secs": every_secs})
+    gone, count = timedelta(), 0
+    while gone < timedelta(days=28):
+        pause = reminder_after(approval, count)
+        assert timedelta(seconds=every_secs) <= pause <= timedelta(seconds=max(every_secs, 86_400))
+        gone, count = gone + pause, count + 1
+    assert count <= most

@@ -2,20 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from activities.playbooks import Note, Playbooks
+from app.actions.base import Failed
+from app.actions.http_request import HttpRequest
 from app.books import rendered
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.access import Principal
 from app.domain.errors import Conflict, Forbidden, Invalid
 from app.domain.incident import CommandKind
 from app.domain.playing import CancelRun, RunQuery, RunView, TryAgain
+from app.domain.representation import TimelineEvent
 from app.domain.run import RunStatus, StepStatus
 from app.domain.vocabulary import Role
+from app.service import playbooks as service
 from app.telemetry import metrics
 from tests.support.receivers import SILENCE, Reply
 from tests.support.stage import ALICE, BOB, PATIENCE, Other, Stage
@@ -236,6 +241,89 @@ async def test_two_people_have_to_want_what_is_destructive(stage: Stage) -> None
     await stage.world.gateway.playbooks.decide(BOB, run, approve=True)
     assert (await stage.ends(run)).status is RunStatus.COMPLETED
     assert stage.other.asked()[-1] == "reset_prefix_cache"
+
+
+async def test_one_no_holds_for_all_that_is_destructive_side_by_side(stage: Stage) -> None:
+    story = await stage.world.opens(["bob"])
+    empty = {"action": "vllm_reset_prefix_cache", "parameters": {"url": f"http://127.0.0.1:{stage.other.port}"}}
+    playbook = await stage.writes(
+        {"id": "both", "type": "parallel", "steps": [{"id": "left"} | empty, {"id": "right"} | empty]}
+    )
+    run = await stage.begins(playbook, story)
+    for step in ("left-agreement", "right-agreement"):
+        await stage.reaches(run, step, StepStatus.RUNNING)
+        await stage.becomes(run, RunStatus.WAITING)
+        await stage.world.gateway.playbooks.decide(BOB, run, approve=False)
+    assert (await stage.ends(run)).status is RunStatus.FAILED
+    assert stage.other.asked() == []
+
+
+async def test_what_was_done_is_taken_back_also_where_it_never_showed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def blind(*_: object) -> str:
+        raise Failed("it does not show")
+
+    monkeypatch.setattr(HttpRequest, "verify", blind)
+    story = await stage.world.opens(["alice"])
+    back = {"action": "http_request", "parameters": {"url": f"http://127.0.0.1:{stage.other.port}/back"}}
+    run = await stage.begins(
+        await stage.writes(stage.step("done", undo=back), execution={"rollback_on_failure": True}), story
+    )
+    view = await stage.ends(run)
+    assert (view.status, stage.other.asked()) == (RunStatus.FAILED, ["done", "back"])
+    assert statuses(view) == {"done": StepStatus.UNDONE}
+
+
+async def test_a_cancel_is_answered_though_taking_back_takes_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "ANSWER_WITHIN", timedelta(seconds=1))
+    story = await stage.world.opens(["alice"])
+    back = {"action": "http_request", "parameters": {"url": f"http://127.0.0.1:{stage.other.port}/back"}}
+    playbook = await stage.writes(stage.step("one", undo=back), {"id": "wait", "type": "wait", "seconds": "3h"})
+    run = await stage.begins(playbook, story)
+    await stage.reaches(run, "wait", StepStatus.RUNNING)
+    stage.other.replies.append(SILENCE)
+    view = await stage.world.gateway.playbooks.cancel(BOB, run, CancelRun(undo=True))
+    assert view.status is RunStatus.RUNNING
+    await stage.other.received(2)
+    assert stage.other.asked() == ["one", "back"]
+
+
+async def test_a_run_that_is_cancelled_in_temporal_is_shown_as_cancelled(stage: Stage) -> None:
+    story = await stage.world.opens(["alice"])
+    playbook = await stage.writes(stage.step("one"), {"id": "wait", "type": "wait", "seconds": "3h"})
+    run = await stage.begins(playbook, story)
+    await stage.reaches(run, "wait", StepStatus.RUNNING)
+    await stage.handle(run).cancel()
+    view = await stage.ends(run)
+    assert (view.status, view.error) == (RunStatus.CANCELLED, "cancelled by Temporal")
+    await stage.ends(await stage.begins(await stage.writes(stage.step("next")), story))
+
+
+async def test_an_incident_that_cannot_be_considered_keeps_no_other_from_its_playbook(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consider = service.Playbooks.consider
+    odd: list[str] = []
+
+    async def stumbles(self: service.Playbooks, event: TimelineEvent) -> None:
+        if not odd or event.incident_id in odd:
+            odd.append(event.incident_id)
+            raise RuntimeError("nobody thought of this")
+        await consider(self, event)
+
+    monkeypatch.setattr(service.Playbooks, "consider", stumbles)
+    source = f"s-{uuid4()}"
+    await stage.writes(stage.step("does"), triggers=[{"type": "source", "source": source}])
+    await stage.world.opens(["alice"])
+    async with asyncio.timeout(PATIENCE):
+        while not odd:
+            await asyncio.sleep(0.02)
+    await stage.world.opens(["alice"], source=source)
+    await stage.other.received(1)
+    assert stage.other.asked() == ["does"]
 
 
 async def test_a_run_is_cancelled_between_two_tries_and_taken_back(stage: Stage) -> None:
