@@ -9,8 +9,8 @@ an `undo` that finds nothing to put back, and says so.
 import json
 from typing import Any, ClassVar
 
+from app.actions.api import SOON
 from app.actions.base import Done, Failed, Plain, Situation
-from app.actions.http_request import SOON
 from app.channels.base import plain
 
 

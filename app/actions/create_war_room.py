@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from pydantic import Field, StringConstraints
 
+from app.actions.api import answered
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import answered
 from app.actions.slack import Refusal, called, complaint, said
 from app.actions.telling import Subject
 from app.channels.slack import Slack, escaped

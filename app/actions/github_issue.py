@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from pydantic import Field, StringConstraints
 
+from app.actions.api import decoded, refused, sent_json
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import decoded, refused, sent_json
 from app.actions.telling import Subject, Text
 from app.automation import GitHub
 from app.channels.base import plain

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints
 
+from app.actions.api import sent
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import sent
 from app.domain.people import WebAddress
 from app.domain.record import Record
 from app.net.http import Http

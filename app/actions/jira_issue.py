@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 
 from pydantic import Field, StringConstraints
 
+from app.actions.api import answered
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import answered
 from app.actions.telling import Subject, Text
 from app.automation import Jira
 from app.channels.base import plain

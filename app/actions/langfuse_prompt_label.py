@@ -12,10 +12,9 @@ from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
-from app.actions.api import Api, Missing
+from app.actions.api import SOON, Api, Missing
 from app.actions.base import Failed, Situation, Tools
 from app.actions.change import Change
-from app.actions.http_request import SOON
 from app.domain.record import Record
 
 

@@ -11,10 +11,9 @@ from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, SecretStr, StringConstraints
 
-from app.actions.api import Api
+from app.actions.api import SOON, Api
 from app.actions.base import Failed, Situation, Tools
 from app.actions.change import Change
-from app.actions.http_request import SOON
 from app.domain.record import Record
 
 HASH = r"[0-9a-f]{64}"

@@ -15,9 +15,8 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from app.actions.api import Missing
+from app.actions.api import SOON, Missing
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import SOON
 from app.actions.litellm import ModelName, Proxy, deleted
 from app.domain.record import Record
 

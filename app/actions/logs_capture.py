@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode
 
 from pydantic import Field, StringConstraints
 
+from app.actions.api import answered
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import answered
 from app.channels.base import plain
 from app.config import Elasticsearch, Loki
 from app.domain.enrichment import cut

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from pydantic import Field, StringConstraints
 
+from app.actions.api import answered
 from app.actions.base import Done, Failed, Plain, Situation, Tools
-from app.actions.http_request import answered
 from app.channels.base import plain
 from app.domain.record import Record
 from app.enrichers.asking import credentials, dug, line, listed

@@ -139,15 +139,16 @@ def test_something_destructive_is_wanted_by_two() -> None:
     assert people_missing(begun("trigger", by_hand=False), relaxed) == 0
 
 
-def test_what_was_done_is_undone_the_last_first_and_nothing_else() -> None:
+def test_what_may_have_been_done_is_undone_the_last_first_and_nothing_else() -> None:
     undo = {"action": "http_request"}
-    it = plan(step("a", undo=undo), step("b", undo=undo), step("c"), step("d", undo=undo))
+    it = plan(step("a", undo=undo), step("b", undo=undo), step("c"), step("d", undo=undo), step("e", undo=undo))
     run = begun()
     for id_, status in (
         ("a", StepStatus.COMPLETED), ("b", StepStatus.COMPLETED), ("c", StepStatus.COMPLETED), ("d", StepStatus.FAILED),
+        ("e", StepStatus.SKIPPED),
     ):  # fmt: skip
         run = run.begins(id_, NOW).ended(id_, status, NOW)
-    assert run.to_undo(it) == ("b", "a")
+    assert run.to_undo(it) == ("d", "b", "a")
 
 
 def test_a_decision_has_a_time_and_says_what_then() -> None:
