@@ -2,11 +2,9 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from string import Template
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -23,7 +21,9 @@ from app.admission import Auth, GraphQL, RateLimits, is_loopback
 from app.automation import Playbooks
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
 from app.domain.vocabulary import ChannelName, Role, Severity
-from app.section import Name, Section
+from app.intake import Intake
+from app.section import Count, Name, Seconds, Section, Share, WebUrl
+from app.surroundings import Enrichment
 
 
 def _database(url: SecretStr) -> SecretStr:
@@ -57,22 +57,6 @@ def _beside(usual: Mapping[Severity, float]) -> AfterValidator:
     return AfterValidator(lambda given: {**usual, **given})
 
 
-PROMQL_VARIABLES = ("service", "model", "group", "provider", "node")
-PROMQL_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
-
-
-def _promql(query: str) -> str:
-    """Values come from alerts: they stand in quotes, where they are escaped, or nowhere."""
-    template = Template(query)
-    if not template.is_valid():
-        raise ValueError("has a $ that begins no variable; write $$ for the sign itself")
-    if unknown := set(template.get_identifiers()) - set(PROMQL_VARIABLES):
-        raise ValueError(f"has no value for ${min(unknown)}; there are ${', $'.join(PROMQL_VARIABLES)}")
-    if "$" in PROMQL_QUOTED.sub("", query):
-        raise ValueError("may have variables only inside quotes")
-    return query
-
-
 def _origin(origin: str) -> str:
     scheme, _, host = origin.lower().partition("://")
     return f"{scheme}://{host.removesuffix(':443' if scheme == 'https' else ':80')}" if host else origin
@@ -80,13 +64,7 @@ def _origin(origin: str) -> str:
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Seconds = Annotated[float, Field(gt=0, le=31_622_400)]
-Share = Annotated[float, Field(ge=0, le=1)]
 HostPort = Annotated[str, Field(pattern=r"^([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$")]
-WebUrl = Annotated[
-    str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(lambda url: url.rstrip("/"))
-]
 Origin = Annotated[str, Field(pattern=r"^(\*|(?i:https?)://[^\s/?#@*]+)$"), AfterValidator(_origin)]
 """As browsers send it: no path, no default port, lower case."""
 Sender = Annotated[str, Field(pattern=r"^[^\r\n@]+@[^\r\n@]+$")]
@@ -248,64 +226,6 @@ class Flapping(Section):
     changes: Annotated[int, Field(ge=2, le=1000)] = Field(4, description="So many reopenings in the window hold it.")
     window_secs: Seconds = Field(3600, description="The window.")
     hold_secs: Seconds = Field(900, description="How long after its last reopening it pages nobody.")
-
-
-class Remote(Section):
-    """Somebody else's system that is asked over HTTP: nobody, while there is no `url`."""
-
-    url: WebUrl | None = Field(None, description="Its base address; none = it isn't asked.")
-    bearer_token: SecretStr | None = Field(None, description="Sent as Authorization: Bearer.")
-    username: str | None = Field(None, description="Basic authentication, with the password.")
-    password: SecretStr | None = Field(None, description="Basic authentication.")
-    window_secs: Seconds = Field(1800, description="How far back is looked, from now.")
-
-
-class Prometheus(Remote):
-    queries: dict[Name, Annotated[str, AfterValidator(_promql)]] = Field(
-        {}, description="Name → PromQL with $service, $model, $group, $provider, $node in quotes; asked where known."
-    )
-
-
-class Loki(Remote):
-    label: Name = Field("app", description="The stream label that holds the service's name.")
-
-
-class Elasticsearch(Remote):
-    index: Name = Field("logs-*", description="The index or data stream.")
-    api_key: SecretStr | None = Field(None, description="Sent as Authorization: ApiKey.")
-    service_field: Name = Field("service.name", description="The field that holds the service's name.")
-    error_field: Name = Field("error.type", description="The field that holds the kind of error.")
-
-
-class StatusPage(Section):
-    provider: Name = Field(description="As alerts call it in their label `provider`, like openai.")
-    url: WebUrl | None = Field(None, description="The page's base address; none = the known one of the provider.")
-    components: tuple[str, ...] = Field((), description="Those that matter; none = the provider's known ones, or all.")
-
-
-class Enrichment(Section):
-    prometheus: Prometheus = Field(Prometheus(), description="Metrics around an incident.")
-    loki: Loki = Field(Loki(), description="Kinds of errors in Loki's logs.")
-    elasticsearch: Elasticsearch = Field(Elasticsearch(), description="Kinds of errors in Elasticsearch's logs.")
-    status_pages: tuple[StatusPage, ...] = Field((), max_length=50, description="Providers' own word.")
-    enabled: bool = Field(True, description="Look up what is known around an incident.")
-    enable_historical: bool = Field(True, description="Similar incidents of the past.")
-    enable_service: bool = Field(True, description="The service catalogue.")
-    enable_team: bool = Field(True, description="The owning team and who is on call.")
-    timeout_secs: Seconds = Field(10, description="The longest one look-up may take.")
-    cache_ttl_secs: Seconds = Field(300, description="How long an answer is used again.")
-    async_enrichment: bool = Field(True, description="Off: a first page waits for all look-ups.")
-    page_wait_secs: Annotated[float, Field(ge=0, le=60)] = Field(2, description="How long a first page waits.")
-    max_concurrent: Count = Field(5, description="Look-ups of one incident at the same time.")
-    similarity_threshold: Share = Field(0.5, description="How alike a past incident must be, 0 to 1.")
-    history_days: Annotated[float, Field(gt=0, le=3660)] = Field(365, description="How far back incidents are alike.")
-    enable_changes: bool = Field(True, description="What was changed shortly before.")
-    changes_window_secs: Seconds = Field(3600, description="How long before an incident a change may explain it.")
-    timeouts_secs: dict[Name, Seconds] = Field({}, description="Enricher → the longest it may take; none = its own.")
-
-    def patience(self, enricher: str, usual: float) -> float:
-        """Seconds that one enricher has."""
-        return min(self.timeouts_secs.get(enricher, usual), self.timeout_secs)
 
 
 class MachineLearning(Section):
@@ -480,6 +400,7 @@ class Settings(Section):
     correlation: Correlation = Field(Correlation(), description="Which incidents belong together.")
     notifications: Notifications = Field(Notifications(), description="How people are reached.")
     net: Net = Field(Net(), description="What outbound requests may reach.")
+    intake: Intake = Field(Intake(), description="The tools that send by themselves.")
     auth: Auth = Field(Auth(), description="Who gets in beside API keys.")
     rate_limits: RateLimits = Field(RateLimits(), description="How much each client may ask for.")
     graphql: GraphQL = Field(GraphQL(), description="GraphQL and its WebSockets.")

@@ -8,53 +8,37 @@ from datetime import timedelta
 from functools import partial
 
 from jwt import PyJWK
-from pydantic import ValidationError
 from redis.asyncio import Redis
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
 
-from activities.classifying import Champion, Classifying
-from activities.correlating import Correlating
-from activities.directory import Directory
-from activities.enriching import Enriching
-from activities.holding import Holding
-from activities.playbooks import Playbooks as PlaybookDeeds
-from activities.projection import Projection
-from activities.routing import Routing
-from activities.sending import Sending, Words
-from activities.triage import Life, Triage
-from activities.upkeep import Upkeep
+from activities.classifying import Champion
+from activities.triage import Life
 from app import books
 from app.actions.base import Action
 from app.admission import Issuer
 from app.channels import CHANNELS
 from app.channels.base import Channel
-from app.channels.rendering import rendered
 from app.channels.slack import Slack
-from app.config import Enrichment, Settings, Temporal
-from app.domain.correlation import Rules, Strategy
-from app.domain.notification import Message
+from app.child import CannotStart
+from app.config import Settings, Temporal
 from app.domain.sla import Targets
-from app.domain.suppression import Flapping
-from app.domain.template import Template
 from app.domain.vocabulary import ChannelName
-from app.enrichers import ENRICHERS
-from app.enrichers.answers import Answers
-from app.enrichers.base import Stores
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.net.jwks import KeySet
 from app.service.alerts import Alerts
 from app.service.catalogue import Catalogues
 from app.service.changes import Changes
 from app.service.chatops import Chatops
-from app.service.clicks import Clicks, OneClick
+from app.service.clicks import Clicks
 from app.service.correlations import Correlations
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
 from app.service.events import Events
 from app.service.health import Health
 from app.service.incidents import Incidents
+from app.service.intake import Door, Intake
 from app.service.keys import Keys
 from app.service.limits import Limits
 from app.service.lint import Lint
@@ -71,23 +55,19 @@ from app.service.suppression import Suppressions
 from app.service.templates import Templates
 from app.service.together import Together
 from app.service.tokens import Tokens, Trusted, shared
+from app.sources import SOURCES
 from app.store.alerts import AlertStore
-from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
 from app.store.correlations import CorrelationStore
 from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
-from app.store.enrichments import EnrichmentStore
 from app.store.events import EventStore
 from app.store.facts import FactStore
 from app.store.feed import FeedStore
-from app.store.grouping import GroupStore
-from app.store.history import HistoryStore
 from app.store.holding import HoldingStore
 from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
-from app.store.messages import MessageStore
 from app.store.models import ModelStore
 from app.store.outbox import Outbox
 from app.store.received import ReceivedStore
@@ -97,7 +77,6 @@ from app.store.routing import RoutingStore
 from app.store.runs import RunStore
 from app.store.together import TogetherStore
 from app.store.turns import TurnStore
-from app.telemetry import metrics
 
 CONNECTS_WITHIN_SECS = 5.0
 NO_ACTIONS: Mapping[str, Action] = {}
@@ -107,6 +86,7 @@ NO_ACTIONS: Mapping[str, Action] = {}
 class Gateway:
     settings: Settings
     alerts: Alerts
+    intake: Intake
     received: Received
     incidents: Incidents
     events: Events
@@ -196,9 +176,12 @@ def services(
     )
     documents = documented(settings, connections, actions)
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
+    alerts = Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled)
+    changes = Changes(ChangeStore(connections))
     return Gateway(
         settings=settings,
-        alerts=Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled),
+        alerts=alerts,
+        intake=Intake(doors(settings), alerts, changes),
         received=Received(ReceivedStore(connections)),
         incidents=incidents,
         events=Events(EventStore(connections)),
@@ -208,7 +191,7 @@ def services(
         learning=learning(settings, connections, temporal),
         suppressions=Suppressions(documents, shown, HoldingStore(connections)),
         catalogue=Catalogues(documents),
-        changes=Changes(ChangeStore(connections)),
+        changes=changes,
         correlations=grouped(settings, connections, incidents),
         oncall=OnCall(DocumentStore(connections)),
         keys=Keys(KeyStore(connections), bool(settings.auth.issuers)),
@@ -219,10 +202,7 @@ def services(
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
-        lint=Lint(
-            DocumentStore(connections), frozenset(channels), frozenset(settings.notifications.apprise.services),
-            settings.escalation.default_policy, partial(answers, settings),
-        ),
+        lint=linting(settings, connections, channels),
         chatops=Chatops(DocumentStore(connections), incidents, playbooks, slack if isinstance(slack, Slack) else None),
         templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=Clicks(
@@ -233,6 +213,27 @@ def services(
         routes=Routes(
             DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
         ),
+    )  # fmt: skip
+
+
+def doors(settings: Settings) -> Mapping[str, Door]:
+    """Every source under its own name, and the tools that the settings name. Raises: CannotStart for what can't be."""
+    known = {name: Door(name, source) for name, source in SOURCES.items()}
+    for name, tool in settings.intake.tools.items():
+        kind = tool.source or name
+        if kind not in SOURCES:
+            raise CannotStart(f"intake.tools.{name}: there is no source {kind!r}; there are {', '.join(SOURCES)}.")
+        if tool.secrets and SOURCES[kind].verify is None:
+            raise CannotStart(f"intake.tools.{name}: {kind} signs nothing; let it show an API key instead of secrets.")
+        secrets = [secret.get_secret_value() for secret in tool.secrets]
+        known[name] = Door(name, SOURCES[kind], secrets, tool.service, tool.environment, tool.labels)
+    return known
+
+
+def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:
+    return Lint(
+        DocumentStore(connections), frozenset(channels), frozenset(settings.notifications.apprise.services),
+        settings.escalation.default_policy, partial(answers, settings),
     )  # fmt: skip
 
 
@@ -261,133 +262,14 @@ def lived(settings: Settings) -> Life:
     )
 
 
-@dataclass(frozen=True)
-class Crew:
-    """The activities, with their dependencies."""
-
-    triage: Triage
-    enriching: Enriching
-    upkeep: Upkeep
-    directory: Directory
-    projection: Projection
-    sending: Sending
-    playbooks: PlaybookDeeds
-
-
-@asynccontextmanager
-async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enriching]:
-    """What looks around incidents, as the settings have it: nobody, where that is switched off."""
-    said = settings.enrichment
-    stores = Stores(
-        HistoryStore(connections), DocumentStore(connections), CatalogueStore(connections), ChangeStore(connections)
-    )
-    answers = Answers.made(said.cache_ttl_secs, settings.redis.url)
-    async with Http(reachable(settings), deadline_secs=said.timeout_secs) as http:
-        made = [configured(said, http, stores) for configured in ENRICHERS.values()] if said.enabled else []
-        try:
-            yield Enriching(
-                [enricher for enricher in made if enricher is not None], EnrichmentStore(connections), answers,
-                metrics.enriched, said.max_concurrent, said.timeout_secs,
-            )  # fmt: skip
-        finally:
-            await answers.close()
-
-
-def crew(
-    settings: Settings,
-    connections: Pool,
-    channels: Mapping[ChannelName, Channel],
-    enriching: Enriching,
-    actions: Mapping[str, Action] = NO_ACTIONS,
-) -> Crew:
-    """The activities over open connections, channels, enrichers and the actions of playbooks."""
-    incidents, documents, messages, deliveries = (
-        IncidentStore(connections, targets(settings)), DocumentStore(connections), MessageStore(connections),
-        DeliveryStore(
-            connections, settings.notifications.rate_limits, settings.notifications.bundling, targets(settings)
-        ),
-    )  # fmt: skip
-    escalation = settings.escalation
-    one_click = OneClick(FactStore(connections), public(settings), settings.notifications.one_click_secs)
-    directory = Directory(documents, messages, TurnStore(connections), frozenset(channels))
-    return Crew(
-        triage=Triage(
-            incidents=incidents,
-            documents=documents,
-            messages=messages,
-            default_policy=escalation.default_policy,
-            classifying=classifying(settings, connections),
-            correlating=correlating(settings, connections),
-            routing=Routing(documents, RoutingStore(connections), metrics.routed),
-            holding=Holding(documents, HoldingStore(connections), flapping(settings)),
-            observe=metrics.triaged,
-            enriching=enriching if enriching.enrichers else None,
-            page_wait_secs=page_wait_secs(settings.enrichment),
-            escalation_enabled=escalation.enabled,
-        ),
-        enriching=enriching,
-        upkeep=Upkeep(ModelStore(connections), metrics.trained),
-        directory=directory,
-        projection=Projection(incidents, metrics.count),
-        sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
-        playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, one_click),
-    )
-
-
 def learning(settings: Settings, connections: Pool, temporal: Client) -> Learning:
     said, models = settings.ml, ModelStore(connections)
     batch = said.training_batch_size if said.auto_train else None
     return Learning(models, Champion(models), temporal, said.enabled, said.confidence_threshold, batch)
 
 
-def classifying(settings: Settings, connections: Pool) -> Classifying | None:
-    if not settings.ml.enabled:
-        return None
-    models = ModelStore(connections)
-    return Classifying(models, Champion(models), settings.ml.confidence_threshold, metrics.predicted)
-
-
-def correlating(settings: Settings, connections: Pool) -> Correlating | None:
-    said = settings.correlation
-    if not said.enabled:
-        return None
-    strategies = frozenset(strategy for strategy in Strategy if getattr(said, f"enable_{strategy}", True))
-    rules = Rules(
-        window=timedelta(seconds=said.time_window_secs), threshold=said.threshold,
-        merge_threshold=said.merge_threshold, min_size=said.min_incidents, max_size=said.max_group_size,
-        strategies=strategies,
-    )  # fmt: skip
-    return Correlating(GroupStore(connections), CatalogueStore(connections), rules, metrics.correlated)
-
-
-def page_wait_secs(said: Enrichment) -> float:
-    """How long a first page waits for what is looked up."""
-    return said.page_wait_secs if said.async_enrichment else said.timeout_secs
-
-
 def targets(settings: Settings) -> Targets:
     return Targets.model_validate(settings.sla.model_dump())
-
-
-def flapping(settings: Settings) -> Flapping | None:
-    said = settings.flapping
-    return Flapping.model_validate(said.model_dump(exclude={"enabled"})) if said.enabled else None
-
-
-def own_words(documents: DocumentStore) -> Words:
-    """Says messages in the words of the team's templates."""
-
-    async def say(message: Message, channel: ChannelName, named: str | None) -> tuple[Message, str | None]:
-        found, unreadable = [], None
-        for document in await documents.all("notification-templates"):
-            try:
-                found.append(Template.model_validate(document.body))
-            except ValidationError:
-                unreadable = f"the template {document.id} is not readable"
-        said, problem = rendered(found, message, channel, named)
-        return said, problem or unreadable
-
-    return say
 
 
 @asynccontextmanager
@@ -478,16 +360,3 @@ def _tls(temporal: Temporal) -> TLSConfig | bool:
         for path in (temporal.tls_server_ca_cert_path, temporal.tls_client_cert_path, temporal.tls_client_key_path)
     )
     return TLSConfig(server_root_ca_cert=ca, domain=temporal.tls_server_name, client_cert=cert, client_private_key=key)
-
-
-@asynccontextmanager
-async def playing(
-    settings: Settings, connections: Pool, temporal: Client, channels: Mapping[ChannelName, Channel]
-) -> AsyncIterator[Mapping[str, Action]]:
-    """The actions of playbooks, as a worker carries them out."""
-    incidents = Incidents(
-        IncidentStore(connections, targets(settings)), DeliveryStore(connections), temporal, lived(settings)
-    )
-    command = books.commanding(incidents)
-    async with books.actions(settings, reachable(settings), channels, command, partial(link, settings)) as made:
-        yield made

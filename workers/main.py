@@ -10,7 +10,8 @@ from temporalio.client import Client
 
 from activities.classifying import Classifying
 from app.config import Settings, Temporal
-from app.runtime import channels, crew, database_url, enriching, playing, temporal_client
+from app.crew import crew, enriching, playing
+from app.runtime import channels, database_url, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
 from app.store.runs import RunStore

@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from app.runtime import Crew
+from app.crew import Crew
 from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow

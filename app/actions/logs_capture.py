@@ -13,11 +13,11 @@ from pydantic import Field, StringConstraints
 from app.actions.api import answered
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.channels.base import plain
-from app.config import Elasticsearch, Loki
 from app.domain.enrichment import cut
 from app.domain.record import Record
 from app.enrichers.asking import credentials, dug, escaped, listed
 from app.net.http import Http
+from app.surroundings import Elasticsearch, Loki
 from app.telemetry.logs import redacted
 
 LONGEST_LINE = 500

@@ -1,7 +1,7 @@
 """The door: API keys, tokens, and what a machine with neither may answer."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Annotated
@@ -105,6 +105,18 @@ async def shown(request: HTTPConnection, secret: str | None) -> Principal:
     """Who shows this secret with a request, which is counted: what is left goes into the answer's headers."""
     gateway: Gateway = request.app.state.gateway
     who = await admitted(gateway, secret, address(request))
+    request.state.allowance = gateway.limits.spend(who, address(request))
+    return who
+
+
+async def signed(request: HTTPConnection, signer: Callable[[], Principal]) -> Principal:
+    """Who signed a request, which is counted. Raises: Unauthenticated, RateLimited."""
+    gateway: Gateway = request.app.state.gateway
+    try:
+        who = signer()
+    except Unauthenticated:
+        gateway.limits.fail(address(request))
+        raise
     request.state.allowance = gateway.limits.spend(who, address(request))
     return who
 

@@ -1,25 +1,8 @@
-"""Bodies, as far as they may go: how long, how deep, and only what JSON and PostgreSQL can hold."""
+"""Bodies, as long as they may be."""
 
-import json
-import math
-import re
-from collections.abc import Iterator
-
-import orjson
 from starlette.requests import Request
 
-from app.domain.decode import decode, path_of, printable
-from app.domain.errors import Invalid, TooLarge
-
-__all__ = ["decode", "faults", "parse_json", "read_body"]
-
-DEEPEST = 64
-TOO_DEEP = f"must not be nested deeper than {DEEPEST} levels"
-NO_NUL = "must not contain the character NUL"
-NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-SURROGATE = re.compile("[\ud800-\udfff]")
-EXPLAINED_BYTES = 262_144
-MOST_CONTAINERS = 500_000  # chosen: a quarter of a second to parse
+from app.domain.errors import TooLarge
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -38,78 +21,3 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(f"The body is larger than the {max_bytes:,} bytes allowed here.", {"max_bytes": max_bytes})
-
-
-def parse_json(raw: bytes) -> object:
-    """Strict JSON: finite numbers, whole Unicode characters, no NUL, at most 64 levels and 500,000 containers.
-
-    Raises: Invalid with the path of the offending value, or with line and column where there is none to name.
-    """
-    if not raw:
-        raise Invalid.field("body", "must be JSON, but is empty")
-    openings = raw.count(b"[") + raw.count(b"{")
-    if openings > MOST_CONTAINERS:
-        raise Invalid.field("body", f"must not hold more than {MOST_CONTAINERS:,} objects and lists")
-    try:
-        value: object = orjson.loads(raw)
-    except orjson.JSONDecodeError as wrong:
-        raise _why_not(raw, wrong) from None
-    if b"\\u0000" in raw and NUL.search(raw):
-        raise _first_fault(raw) or Invalid.field("body", NO_NUL)
-    if openings > DEEPEST and _deeper_than(value, DEEPEST):
-        raise Invalid.field("body", TOO_DEEP)
-    return value
-
-
-def _why_not(raw: bytes, wrong: orjson.JSONDecodeError) -> Invalid:
-    if wrong.msg.startswith(("depth limit exceeded", "failed to allocate memory")):  # what orjson says of the very deep
-        return Invalid.field("body", TOO_DEEP)
-    reason = printable(wrong.msg.partition(": line ")[0])
-    at_least = Invalid.field("body", f"must be JSON: {reason} (line {wrong.lineno}, column {wrong.colno})")
-    return _first_fault(raw) or at_least
-
-
-def _first_fault(raw: bytes) -> Invalid | None:
-    """What must not be in the body and where, found by a laxer parser; None when that can't say, or not cheaply."""
-    if len(raw) > EXPLAINED_BYTES:
-        return None
-    try:
-        return next(faults(json.loads(raw.decode(), strict=False)), None)
-    except UnicodeDecodeError as bad:
-        return Invalid.field("body", f"must be UTF-8; byte {bad.start} is not")
-    except (ValueError, RecursionError):
-        return None
-
-
-def faults(value: object, path: tuple[object, ...] = ()) -> Iterator[Invalid]:
-    """What PostgreSQL or JSON cannot hold, and where."""
-    if len(path) > DEEPEST:
-        yield Invalid.field("body", TOO_DEEP)
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from faults(key, (*path, key))
-            yield from faults(inner, (*path, key))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from faults(inner, (*path, at))
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield Invalid.field(path_of(path), "must be a finite number")
-    elif isinstance(value, str) and "\0" in value:
-        yield Invalid.field(path_of(path), NO_NUL)
-    elif isinstance(value, str) and SURROGATE.search(value):
-        yield Invalid.field(path_of(path), "must not contain half a surrogate pair")
-
-
-def _deeper_than(value: object, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return False
-    return True

@@ -85,9 +85,13 @@ class Statement(Record):
 
 
 class Alert(Statement):
-    """What an adapter of `app/sources` makes of what it was sent; `event` keeps whole what was sent as one."""
+    """What an adapter of `app/sources` makes of what it was sent; `event` keeps whole what was sent as one.
+
+    `occurrences`: of how many that happened the sender tells at once.
+    """
 
     event: Event | None = None
+    occurrences: int = Field(default=1, ge=1, le=1_000_000)
 
 
 class ChangeEvent(Record):

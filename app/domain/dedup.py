@@ -11,6 +11,7 @@ from app.domain.alert import Alert, AlertStatus
 from app.domain.vocabulary import Severity, Status
 
 SOONEST = timedelta(microseconds=1)
+COUNT_MAX = 2**31 - 1
 
 
 def _digest(parts: Iterable[str]) -> str:
@@ -160,7 +161,7 @@ def _fired(known: Known, key: str, alert: Alert, at: datetime) -> Received:
     merged = known._replace(
         collecting=True,
         severity=alert.severity if raised else known.severity,
-        alert_count=known.alert_count + 1,
+        alert_count=min(known.alert_count + alert.occurrences, COUNT_MAX),
         last_seen_at=max(at, known.last_seen_at),
         last_firing_at=max(fired_at, known.last_firing_at),
         flaps=known.flaps + reopened,
@@ -184,7 +185,7 @@ def _created(candidate: str, key: str, alert: Alert, at: datetime) -> Known:
         status=Status.NEW,
         collecting=True,
         severity=alert.severity,
-        alert_count=1,
+        alert_count=alert.occurrences,
         last_seen_at=at,
         last_firing_at=at,
         firing={key: alert.starts_at},

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from app.config import Enrichment
 from app.enrichers.base import Enricher, Stores
 from app.enrichers.changes import Changes
 from app.enrichers.elasticsearch import Elasticsearch
@@ -13,6 +12,7 @@ from app.enrichers.service import Service
 from app.enrichers.status import Status
 from app.enrichers.team import Team
 from app.net.http import Http
+from app.surroundings import Enrichment
 
 ENRICHERS: dict[str, Callable[[Enrichment, Http, Stores], Enricher | None]] = {
     "historical": Historical.configured,

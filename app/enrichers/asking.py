@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.config import Remote
 from app.domain.enrichment import NoAnswer
 from app.domain.errors import Invalid
 from app.net.http import Answer, Blocked, Http, Unanswered
 from app.net.slots import Busy
+from app.surroundings import Remote
 
 READ_AT_MOST = 1 << 20
 SHOWN = 200

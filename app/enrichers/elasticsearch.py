@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import quote
 
-from app.config import Enrichment
 from app.domain.enrichment import About, Found
 from app.enrichers.asking import asked, credentials, dug, listed
 from app.enrichers.loki import KINDS, errors
+from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
     from app.enrichers.base import Stores

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from app.config import Enrichment
 from app.domain.enrichment import About, Found, ago, cut
+from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
     from app.enrichers.base import Stores

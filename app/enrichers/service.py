@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from app.config import Enrichment
 from app.domain import catalogue
 from app.domain.enrichment import About, Found
+from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
     from app.enrichers.base import Stores

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
-from app.config import Enrichment
 from app.domain.enrichment import About, Found, NoAnswer
 from app.enrichers.asking import asked, dug, listed
+from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
     from app.enrichers.base import Stores

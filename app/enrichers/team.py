@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from app.config import Enrichment
 from app.domain import people
 from app.domain.enrichment import About, Found
 from app.domain.oncall import Schedule, on_duty
+from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
     from app.enrichers.base import Stores

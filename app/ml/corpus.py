@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from app.domain.taxonomy import KINDS
 from app.ml.features import Example, Labelled, Origin, title_key
-from app.ml.taxonomy import KINDS
 
 CORPUS = Path(__file__).with_name("corpus.yaml")
 

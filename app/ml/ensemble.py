@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.special import log_softmax
 
+from app.domain.taxonomy import CLASSES, KINDS, Kind
 from app.domain.vocabulary import Severity
 from app.ml.boosting import xgboost
 from app.ml.features import Example, Features, Origin, Prediction, features, matrix
-from app.ml.taxonomy import CLASSES, KINDS, Kind
 
 Array = NDArray[Any]
 

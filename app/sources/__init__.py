@@ -1,13 +1,12 @@
-"""What may be posted to /api/v1/ingest/<name>, and what makes alerts of it.
+"""What may be posted to /api/v1/ingest/<name>, and what makes alerts, changes and telemetry of it.
 
 The native format, Alertmanager's push API and PagerDuty's events have doors of their own.
 """
 
-from collections.abc import Callable, Sequence
+from app.sources import alertmanager, grafana
+from app.sources.base import Source
 
-from app.domain.alert import Alert
-from app.sources import alertmanager
-
-SOURCES: dict[str, Callable[[object], Sequence[Alert]]] = {
-    "alertmanager": alertmanager.webhook,
+SOURCES: dict[str, Source] = {
+    "alertmanager": alertmanager.SAYS,
+    "grafana": grafana.SAYS,
 }

@@ -11,7 +11,10 @@ from pydantic import BaseModel, BeforeValidator, Field, RootModel, StrictInt
 
 from app.domain.alert import LABELS_MAX, TEXT_MAX, TITLE_MAX, Alert, AlertStatus, Label
 from app.domain.decode import Instant, decode
+from app.domain.inbound import Inbound
 from app.domain.vocabulary import Environment, Severity
+from app.sources.base import Post, Source
+from app.sources.strict_json import parse_json
 from app.sources.text import VALUE_MAX, cut, first_said, without_nulls
 
 SOURCE = "alertmanager"
@@ -70,6 +73,13 @@ def webhook(obj: object) -> list[Alert]:
         _alert(sent, AlertStatus(sent.status or group.status), about, f"alerts[{at}]")
         for at, sent in enumerate(group.alerts)
     ]
+
+
+def _read(post: Post) -> Inbound:
+    return Inbound(alerts=tuple(webhook(parse_json(post.body))))
+
+
+SAYS = Source(_read, strict=True, schema=Webhook)
 
 
 def push(obj: object, *, now: datetime) -> list[Alert]:

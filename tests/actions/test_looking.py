@@ -10,8 +10,9 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from app.actions.base import Action, Failed
-from app.config import Elasticsearch, Enrichment, Loki, Prometheus, Settings
+from app.config import Settings
 from app.net.http import Http
+from app.surroundings import Elasticsearch, Enrichment, Loki, Prometheus
 from tests.support.acting import NOW, action, asked, at, incident, ran, tools
 from tests.support.github import says
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, Request

@@ -15,7 +15,7 @@ import yaml
 from app import bundle
 from app.bundle import Installed, Outcome, Part
 from app.client import Failed
-from app.ml.taxonomy import CLASSES
+from app.domain.taxonomy import CLASSES
 from app.stack import free_port
 from llm_incident_manager_client import SyncIncidentManagerClient
 from tests.api.conftest import NOBODY_THERE, command, process

@@ -11,8 +11,9 @@ from fastapi import FastAPI, Request
 from starlette.types import Message
 
 from app.api import errors
-from app.api.limits import parse_json, read_body
+from app.api.limits import read_body
 from app.domain.errors import Invalid, TooLarge
+from app.sources.strict_json import parse_json
 
 LIMIT = 1000
 

@@ -11,9 +11,10 @@ from pydantic import SecretStr
 
 from activities.triage import About
 from app.config import Settings, Storage, Temporal
+from app.crew import Crew, crew, enriching
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
-from app.runtime import Crew, Gateway, crew, enriching, services, temporal_client
+from app.runtime import Gateway, services, temporal_client
 from app.store.database import pool
 from tests.bench.report import Figure
 from tests.bench.wire import percentile

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from app.api.limits import parse_json
 from app.domain.alert import Alert, AlertStatus
 from app.domain.dedup import delivery_id
 from app.domain.dedup import fingerprint as problem
 from app.domain.errors import Invalid
 from app.domain.vocabulary import Environment, Severity
 from app.sources.alertmanager import fingerprint, push, webhook
+from app.sources.strict_json import parse_json
 
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
 WEBHOOK = rb"""{"receiver":"llm-incidents","status":"firing","alerts":[{"status":"firing",

@@ -17,10 +17,6 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from app.child import Child, running
-from app.config import PROMQL_VARIABLES, Enrichment, StatusPage
-from app.config import Elasticsearch as ElasticsearchSettings
-from app.config import Loki as LokiSettings
-from app.config import Prometheus as PrometheusSettings
 from app.domain.enrichment import About, Found, NoAnswer
 from app.domain.vocabulary import Severity
 from app.enrichers import ENRICHERS
@@ -31,6 +27,10 @@ from app.enrichers.prometheus import KNOWN_BY, course, told
 from app.net.http import LOOPBACK, Http
 from app.stack import answering, free_port
 from app.store.database import Pool
+from app.surroundings import PROMQL_VARIABLES, Enrichment, StatusPage
+from app.surroundings import Elasticsearch as ElasticsearchSettings
+from app.surroundings import Loki as LokiSettings
+from app.surroundings import Prometheus as PrometheusSettings
 from tests.support.enriching import study
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, http_receiver
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from app.api.limits import parse_json
 from app.domain.alert import Alert, AlertStatus
 from app.domain.dedup import fingerprint
 from app.domain.errors import Invalid
 from app.domain.vocabulary import Category, Environment, IncidentType, Severity
 from app.sources.native import Create, alert, batch, incident
+from app.sources.strict_json import parse_json
 
 README = b"""{
   "source": "monitoring",

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
+from app.domain.taxonomy import CLASSES, KINDS
 from app.domain.vocabulary import Category, IncidentType
 from app.ml.corpus import bootstrap
 from app.ml.ensemble import Model
 from app.ml.features import Example, Origin
-from app.ml.taxonomy import CLASSES, KINDS
 from app.ml.training import train
 
 

@@ -10,7 +10,7 @@ from app.ml.training import train
 
 LIGHT = """
 import sys
-import app.ml.corpus, app.ml.features, app.ml.rules, app.ml.taxonomy
+import app.ml.corpus, app.ml.features, app.ml.rules, app.domain.taxonomy
 print(sorted({"numpy", "scipy", "sklearn", "xgboost"} & set(sys.modules)))
 """
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.config import Enrichment, Prometheus
 from app.domain.timeline import EventType
+from app.surroundings import Enrichment, Prometheus
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, http_receiver
 from tests.support.world import World, world_of_its_own
 

@@ -18,6 +18,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.sending import Send, Sending
 from app.channels.base import Channel
 from app.config import Bundling, Correlation, Notifications, RateLimit, Settings, Smtp, Storage, Temporal
+from app.crew import crew, enriching
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
 from app.domain.incident import CommandKind
@@ -26,7 +27,7 @@ from app.domain.record import Record
 from app.domain.representation import NotificationView
 from app.domain.requests import Ask
 from app.domain.vocabulary import ChannelName, DeliveryStatus
-from app.runtime import Gateway, channels, crew, enriching, services, temporal_client
+from app.runtime import Gateway, channels, services, temporal_client
 from app.stack import temporal
 from app.store.database import Pool
 from tests.support.desk import Desk, a_database, sent, waits

@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from app.config import Enrichment
 from app.domain.alert import ChangeEvent
 from app.domain.representation import Finding
 from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
 from app.store.database import Pool, pool
 from app.store.documents import DocumentStore
+from app.surroundings import Enrichment
 from tests.support.databases import another_database
 from tests.support.enriching import Study, study
 

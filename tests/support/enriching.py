@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 from pydantic import SecretStr
 
 from activities.enriching import Enrich, Enriched, Enriching
-from app.config import Enrichment
 from app.domain.alert import Alert
 from app.domain.representation import Finding
 from app.enrichers import ENRICHERS
@@ -24,6 +23,7 @@ from app.store.documents import DocumentStore
 from app.store.enrichments import EnrichmentStore
 from app.store.history import REMEMBER, HistoryStore
 from app.store.incidents import IncidentStore
+from app.surroundings import Enrichment
 
 OURS = ("historical", "service", "team", "changes")
 RESOLVE = """

@@ -21,13 +21,13 @@ from app.channels.webhook import Webhook
 from app.config import (
     Bundling,
     Correlation,
-    Enrichment,
     MachineLearning,
     Notifications,
     Settings,
     Storage,
     Temporal,
 )
+from app.crew import crew, enriching, playing
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
 from app.domain.incident import CommandKind, Incident
@@ -38,11 +38,12 @@ from app.domain.requests import Ask
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Status
 from app.net.http import LOOPBACK, Http
-from app.runtime import Gateway, crew, enriching, playing, services, temporal_client
+from app.runtime import Gateway, services, temporal_client
 from app.stack import postgres, temporal
 from app.store.database import Pool, pool
 from app.store.messages import MessageStore
 from app.store.migrate import upgrade
+from app.surroundings import Enrichment
 from tests.support.databases import another_database
 from workers.roster import workers
 from workflows import names

@@ -18,9 +18,10 @@ from app.api.graphql.context import Context
 from app.api.graphql.limits import Limits
 from app.api.graphql.schema import Schema
 from app.api.graphql.sockets import Sockets
-from app.api.limits import parse_json, read_body
+from app.api.limits import read_body
 from app.domain.errors import Invalid
 from app.runtime import Gateway
+from app.sources.strict_json import parse_json
 from app.telemetry import metrics
 
 OVER_HTTP = (OperationType.QUERY, OperationType.MUTATION)

@@ -24,9 +24,9 @@ from strawberry.types.unset import UnsetType
 from app.api.auth import address, admitted, token
 from app.api.graphql.context import Context
 from app.api.graphql.schema import Schema
-from app.api.limits import parse_json
 from app.domain.errors import Invalid, RateLimited, Refused, Unavailable
 from app.runtime import Gateway
+from app.sources.strict_json import parse_json
 from app.telemetry import metrics
 
 UNAUTHORIZED, INIT_TIMEOUT, BAD_REQUEST, TRY_AGAIN_LATER = 4401, 4408, 4400, 1013

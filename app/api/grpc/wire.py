@@ -11,13 +11,13 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from app.api.limits import faults
 from app.domain.access import Principal
 from app.domain.decode import decode
 from app.domain.errors import Invalid
 from app.domain.incident import CommandKind
 from app.domain.record import Record
 from app.domain.requests import Ask
+from app.sources.strict_json import faults
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

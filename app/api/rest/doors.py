@@ -102,10 +102,12 @@ class ExecutionTaken(EventTaken):
 
 
 class SourceTaken(Record):
-    """`results` are in the order of the alerts."""
+    """`results` are in the order of the alerts; `changes` and `samples` say how many were kept and counted."""
 
     status: Literal["ok"]
     results: list[Told]
+    changes: int
+    samples: int
 
 
 class Enqueued(Record):
@@ -151,7 +153,7 @@ def documented(door: Door) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "tags": ["ingest"],
         "summary": summary.strip(),
-        "operationId": door.endpoint.__name__,
+        "operationId": door.endpoint.__name__ + ("_alertmanager" if door.path.endswith("/alertmanager") else ""),
         "requestBody": {"required": True, "content": {"application/json": {"schema": door.body}}},
         "responses": {str(status.value): _answer(shape) for status, shape in door.answers.items()},
         "parameters": list(IDEMPOTENT["parameters"]) if door.idempotent else [],
@@ -159,7 +161,7 @@ def documented(door: Door) -> dict[str, Any]:
     if more.strip():
         operation["description"] = " ".join(more.split())
     if "{source}" in door.path:
-        schema = {"type": "string", "enum": list(SOURCES)}
+        schema = {"type": "string", "enum": [name for name, source in SOURCES.items() if not source.strict]}
         operation["parameters"].append({"name": "source", "in": "path", "required": True, "schema": schema})
     return {"post": operation}
 

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
-from app.api.auth import caller, shown, token
+from app.api.auth import caller, shown, signed, token
+from app.api.limits import read_body
 from app.api.rest.doors import (
     Batch,
     ChangeEnqueued,
@@ -31,11 +33,12 @@ from app.api.rest.doors import (
 from app.api.rest.wire import inlined, nullable, read_json, reply, served, taken
 from app.domain.access import Principal
 from app.domain.dedup import Outcome
-from app.domain.errors import Forbidden, Invalid, NotFound
+from app.domain.errors import Forbidden, Invalid
 from app.domain.representation import IncidentView
 from app.domain.requests import Ingested
 from app.runtime import public
 from app.sources import SOURCES, alertmanager, events, native, pagerduty
+from app.sources.base import Post
 
 
 def told(answer: Ingested) -> dict[str, object]:
@@ -153,14 +156,22 @@ async def _take_event(request: Request, source: str | None) -> Response:
 
 
 async def post_source(request: Request) -> Response:
-    """What a monitoring system sends by itself."""
-    who = await caller(request)
-    name = request.path_params["source"]
-    if name not in SOURCES:
-        raise NotFound("source", name)
-    alerts = SOURCES[name](await read_json(request, batch=True))
-    answers = await served(request).alerts.ingest(who, alerts) if alerts else []
-    return reply({"status": "ok", "results": [told(answer) for answer in answers]})
+    """What a tool sends by itself: alerts, changes and telemetry, in its own format.
+
+    A tool that signs is known by its signature, where its secret is in the settings (intake.tools); every other one
+    shows an API key, in a header or as the last part of the address.
+    """
+    gateway = served(request)
+    door = gateway.intake.door(request.path_params["source"])
+    body = await read_body(request, gateway.settings.server.max_batch_bytes)
+    post = Post(body, datetime.now(UTC), headers=request.headers, query=request.query_params)
+    if door.signed:
+        who = await signed(request, partial(gateway.intake.signer, door, post))
+    else:
+        who = await shown(request, request.path_params.get("token") or token(request))
+    taken = await gateway.intake.take(who, door, post)
+    results = [told(answer) for answer in taken.results]
+    return reply({"status": "ok", "results": results, "changes": taken.changes, "samples": taken.samples})
 
 
 async def push_alerts(request: Request) -> Response:
@@ -219,6 +230,7 @@ UPDATE["properties"]["event_action"] = {"type": "string", "enum": ["acknowledge"
 UPDATE["required"].append("event_action")
 PAGERDUTY = {"anyOf": [TRIGGER, UPDATE]}
 EVENT = {HTTPStatus.ACCEPTED: (EventTaken, ExecutionTaken)}
+TOOL = {"description": "What the tool sends, in its own format. What can't be read becomes an alert that says so."}
 OURS = (
     Door("/alerts", post_alert, taken(native.AlertBody, nulls=True), {HTTPStatus.OK: Told}, idempotent=True),
     Door("/alerts/batch", post_batch, {"anyOf": [BATCH, BATCH["properties"]["alerts"]]}, {HTTPStatus.OK: Batch}),
@@ -240,12 +252,7 @@ OURS = (
     Door(
         "/events/shield", post_shield_event, either(events.SentEventBody, events.SentEnvelope), EVENT, idempotent=True
     ),
-    Door(
-        "/ingest/{source}",
-        post_source,
-        nullable(inlined(alertmanager.Webhook.model_json_schema())),
-        {HTTPStatus.OK: SourceTaken},
-    ),
+    Door("/ingest/{source}", post_source, TOOL, {HTTPStatus.OK: SourceTaken}),
 )
 VENDORS = (
     Door(
@@ -267,13 +274,13 @@ VENDORS = (
 
 
 class Plain(Route):
-    """Answers a POST without a layer of its own: what an endpoint raises is rendered where all errors are.
+    """Answers a POST, or a tool's PUT, without a layer of its own: what an endpoint raises is rendered elsewhere.
 
     Leaves itself in the scope, as FastAPI's routes do, for the metrics.
     """
 
     def __init__(self, path: str, endpoint: Endpoint) -> None:
-        super().__init__(path, endpoint, methods=["POST"])
+        super().__init__(path, endpoint, methods=["POST", "PUT"] if endpoint is post_source else ["POST"])
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             response = await endpoint(Request(scope, receive))
@@ -286,11 +293,17 @@ class Plain(Route):
         return match, {**found, "route": self} if found else found
 
 
+PREFIXES = ("/api/v1", "/v1")
 ROUTES: list[BaseRoute] = [
-    Plain(path, door.endpoint)
-    for door, path in [
-        *((door, prefix + door.path) for prefix in ("/api/v1", "/v1") for door in OURS),
-        *((door, door.path) for door in VENDORS),
-    ]
+    *(Plain(prefix + door.path, door.endpoint) for prefix in PREFIXES for door in OURS),
+    *(Plain(f"{prefix}/ingest/{{source}}/{{token}}", post_source) for prefix in PREFIXES),
+    *(Plain(door.path, door.endpoint) for door in VENDORS),
 ]
-PATHS = {f"/api/v1{door.path}": documented(door) for door in OURS} | {door.path: documented(door) for door in VENDORS}
+STRICT = [
+    Door(f"/ingest/{name}", post_source, nullable(inlined(source.schema.model_json_schema())), OURS[-1].answers)
+    for name, source in SOURCES.items()
+    if source.strict and source.schema
+]
+PATHS = {f"/api/v1{door.path}": documented(door) for door in (*OURS, *STRICT)} | {
+    door.path: documented(door) for door in VENDORS
+}

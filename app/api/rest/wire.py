@@ -6,11 +6,12 @@ import orjson
 from fastapi import Depends, Request, Response
 from pydantic import AliasChoices, BaseModel
 
-from app.api.limits import parse_json, read_body
+from app.api.limits import read_body
 from app.domain.decode import decode
 from app.domain.vocabulary import SEVERITY_ALIASES, Severity
 from app.runtime import Gateway
 from app.sources.native import delivery_of
+from app.sources.strict_json import parse_json
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -1,0 +1,63 @@
+"""Grafana Alerting's webhook contact point: Alertmanager's shape, and more.
+
+Source: grafana/alerting, receivers/webhook/v1 and http/hmac.go. Its signature is the hex HMAC-SHA256 of the body, or,
+where a timestamp header is configured, of `timestamp:body`; we take `X-Grafana-Alerting-Timestamp` for that.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.domain.alert import Alert, AlertStatus
+from app.domain.inbound import Inbound
+from app.domain.taxonomy import KINDS
+from app.domain.vocabulary import Severity
+from app.sources import alertmanager
+from app.sources.base import Post, Source, texts
+from app.sources.signatures import check_age, check_hex
+
+SIGNATURE, SIGNED_AT = "x-grafana-alerting-signature", "x-grafana-alerting-timestamp"
+BLIND = {"DatasourceNoData": Severity.P4, "DatasourceError": Severity.P3}
+"""What Grafana says of itself when it can't see: the label `rulename` holds the rule's own name."""
+SHOWN = ("dashboardURL", "panelURL", "silenceURL", "valueString", "ruleUID", "imageURL")
+
+
+def read(post: Post) -> Inbound:
+    """One alert for each of the group. Raises: Invalid."""
+    said = post.json
+    alerts = alertmanager.webhook(said)
+    given = said["alerts"] if isinstance(said, dict) else []
+    return Inbound(alerts=tuple(_grafana(alert, one) for alert, one in zip(alerts, given, strict=True)))
+
+
+def verify(post: Post, secrets: Sequence[str]) -> None:
+    """Raises: Forged, Stale."""
+    signed_at = post.headers.get(SIGNED_AT)
+    if signed_at is None:
+        check_hex(post, secrets, post.headers.get(SIGNATURE), post.body)
+        return
+    check_hex(post, secrets, post.headers.get(SIGNATURE), signed_at.encode() + b":" + post.body)
+    check_age(post.at, signed_at)
+
+
+def _grafana(alert: Alert, given: dict[str, Any]) -> Alert:
+    name = alert.labels.get("alertname", "")
+    changes: dict[str, object] = {
+        "source": "grafana",
+        "annotations": alert.annotations | texts({field: given.get(field) for field in SHOWN if given.get(field)}),
+    }
+    if name in BLIND:
+        blind = KINDS["observability.blind_spot"]
+        changes |= {
+            "title": f"{alert.labels.get('rulename', alert.title)}: "
+            + ("no data" if name == "DatasourceNoData" else "its data source fails"),
+            "severity": BLIND[name],
+            "incident_type": blind.type,
+            "category": blind.category,
+            "labels": alert.labels | {"class": "observability.blind_spot"},
+        }
+    elif alert.status is AlertStatus.FIRING and (kind := KINDS.get(alert.labels.get("class", ""))):
+        changes |= {"incident_type": kind.type, "category": kind.category}
+    return alert.model_copy(update=changes)
+
+
+SAYS = Source(read, verify, schema=alertmanager.Webhook)
