@@ -1,6 +1,7 @@
-"""What a simulation foretells is what happens: 200 policies, both ways."""
+"""What a simulation foretells is what happens: many policies, both ways."""
 
 import asyncio
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from app.domain.vocabulary import ChannelName, Severity
 from app.service.simulate import Scenario
 from tests.support.world import Story, World
 
-POLICIES = 200
+POLICIES = int(os.environ.get("POLICIES", "80"))
+"""Of 200 that are all tried when time is no matter (`POLICIES=200`)."""
 AT_ONCE = 8
 SLACK_SECS = 20
 """Waits are whole minutes and what people do falls between them, so that this much jitter changes no order."""
