@@ -11,8 +11,7 @@ up: $(INSTALLED)
 	@exec $(BIN)/llm-im up
 
 test: $(INSTALLED)
-	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/stories
-	@exec $(BIN)/pytest tests/stories
+	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -14,6 +14,18 @@ from tests.support.world import World, database, time_skipping, world_on
 # Begun in the background of a shell the tests would ignore Ctrl-C, and so would the programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = (
+    "test_playbook_kills.py", "test_openapi.py", "test_simulation.py", "test_kills.py", "test_cli.py",
+    "test_outages.py", "test_python_breaks.py", "test_javascript.py", "test_delivering.py", "test_playbooks.py",
+)  # fmt: skip
+"""These files go first, so that at the end nobody waits for one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: names.get(item.path.name, len(names)))
+
+
 # How long an example takes says something about the machine, nothing about the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
