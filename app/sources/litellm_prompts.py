@@ -11,7 +11,7 @@ OURS = re.compile(
     r"\**(?:Model|API Base|model_group|deployment|Key Name|Key Alias|Team|Team Alias|Request Model|Proxy URL"
     r"|🪢 Langfuse Trace|vertex_project|vertex_location):\**[ \t]*(?:`[^`\n]{1,300}`|[^`\s]{1,300})[ \t]*"
 )
-SECRET = re.compile(r"\bsk-[\w-]{4,}|\bBearer\s+[\w.~+/-]{8,}=*", re.IGNORECASE)
+SECRET = re.compile(r"\bsk-[\w-]{4,}|(?<=\bBearer )[\w.~+/-]{8,}=*|(?<=[?&]key=)[^\s&`'\"]+", re.IGNORECASE)
 CUT = "(what the user wrote is not kept)"
 
 
