@@ -1,7 +1,7 @@
 """Grafana Alerting's webhook contact point: Alertmanager's shape, and more.
 
 Source: grafana/alerting, receivers/webhook/v1 and http/hmac.go. Its signature is the hex HMAC-SHA256 of the body, or,
-where a timestamp header is configured, of `timestamp:body`; we take `X-Grafana-Alerting-Timestamp` for that.
+where a timestamp header is configured, of `timestamp:body`; of those, two names are known here.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ from app.sources.base import Post, Source, texts
 from app.sources.signatures import check_age, check_hex
 from app.sources.text import cut
 
-SIGNATURE, SIGNED_AT = "x-grafana-alerting-signature", "x-grafana-alerting-timestamp"
+SIGNATURE = "x-grafana-alerting-signature"
+SIGNED_AT = ("x-grafana-alerting-timestamp", "x-grafana-alerting-signature-timestamp")
 BLIND = {"DatasourceNoData": Severity.P4, "DatasourceError": Severity.P3}
 """What Grafana says of itself when it can't see: the label `rulename` holds the rule's own name."""
 SHOWN = ("dashboardURL", "panelURL", "silenceURL", "values", "valueString", "ruleUID", "imageURL")
@@ -32,7 +33,7 @@ def read(post: Post) -> Inbound:
 
 def verify(post: Post, secrets: Sequence[str]) -> None:
     """Raises: Forged, Stale."""
-    signed_at = post.headers.get(SIGNED_AT)
+    signed_at = next((post.headers[name] for name in SIGNED_AT if name in post.headers), None)
     if signed_at is None:
         check_hex(post, secrets, post.headers.get(SIGNATURE), post.body)
         return

@@ -13,7 +13,7 @@ from app.sources import SOURCES
 from app.sources.base import Post
 
 NOW = datetime(2026, 11, 23, 3, 40, tzinfo=UTC)
-NASTY = [
+NASTY: list[object] = [
     None, True, -1, 3, 1e308, 10**30, "", " ", "x" * 70_000, "é" * 300, "[" * 20_000, [], {}, [None], [[1]], {"a": {}},
     "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "\ud800\0", "`" * 5000, "Error" * 9000,
 ]  # fmt: skip

@@ -93,13 +93,19 @@ def test_an_alert_with_as_many_annotations_as_fit_is_taken() -> None:
     assert Alert.model_validate(made.model_dump()) == made
 
 
-def signed(signature: str | None, signed_at: object = None, *, at: int = SIGNED_AT, body: bytes = HELLO) -> Post:
-    headers = {"x-grafana-alerting-signature": signature, "x-grafana-alerting-timestamp": signed_at}
+def signed(
+    signature: str | None, signed_at: object = None, *, at: int = SIGNED_AT, body: bytes = HELLO,
+    name: str = "x-grafana-alerting-timestamp",
+) -> Post:  # fmt: skip
+    headers = {"x-grafana-alerting-signature": signature, name: signed_at}
     said = {name: str(value) for name, value in headers.items() if value is not None}
     return Post(body, datetime.fromtimestamp(at, UTC), headers=said)
 
 
-@pytest.mark.parametrize("post", [signed(OF_BODY), signed(OF_BODY.upper()), signed(OF_BOTH, SIGNED_AT)])
+@pytest.mark.parametrize("post", [
+    signed(OF_BODY), signed(OF_BODY.upper()), signed(OF_BOTH, SIGNED_AT),
+    signed(OF_BOTH, SIGNED_AT, name="x-grafana-alerting-signature-timestamp"),
+])  # fmt: skip
 def test_a_signature_is_known_by_any_of_the_secrets(post: Post) -> None:
     verify(post, ["graf-secret"])
     verify(post, ["graf-next", "graf-secret"])
