@@ -17,15 +17,15 @@ from app.sources.strict_json import tolerant_json
 def read(post: Post) -> Inbound:
     """Raises: Invalid.
 
-    Only rows of calls have a `delivery`: each holds its call's id and time, so that the same bytes are the same calls.
-    Two equal texts or budgets are two things that happened, and LiteLLM never sends one twice.
+    Rows of calls hold their calls' ids and times, so that the same bytes are the same calls, sent again: that is their
+    `delivery`. Equal texts or budgets are two things that happened: LiteLLM sends none of those twice.
     """
     said = _parsed(post)
     text = _text(said)
     if text is not None:
         return litellm_text.read(text)
     if isinstance(said, dict) and isinstance(said.get("event"), str):
-        return litellm_budgets.read(said, post.at)
+        return litellm_budgets.read(said, post)
     rows = [row for row in (said if isinstance(said, list) else [said]) if litellm_logs.is_call(row)]
     if not rows:
         raise Invalid.field("body", "must be a budget event, an alert's text, or rows of calls")

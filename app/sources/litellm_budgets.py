@@ -6,11 +6,12 @@ the text has no `token`, so that a budget is known by whose it is.
 
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 
 from app.domain.alert import Alert, ChangeEvent
 from app.domain.inbound import Inbound, Sample, Signal
 from app.domain.vocabulary import Severity
-from app.sources.base import canonical, pseudonym
+from app.sources.base import Post, canonical, pseudonym
 from app.sources.litellm_logs import dollars, word
 from app.sources.text import as_text, cut
 
@@ -43,11 +44,16 @@ PEOPLE = frozenset({"user_id", "customer_id"})
 NOTES = ("spend", "max_budget", "soft_budget", "projected_spend", "projected_exceeded_date")
 
 
-def read(said: Mapping[str, object], at: datetime) -> Inbound:
-    """What a structured event says. `spend_tracked`, of each single call, is counted; users' mail is not kept."""
+def read(said: Mapping[str, object], post: Post) -> Inbound:
+    """What a structured event says; users' mail is not kept.
+
+    `spend_tracked`, of each single call, is counted. It has neither id nor time, and two calls may cost the same: when
+    it came is part of its delivery.
+    """
     event = as_text(said["event"])
     if event == "spend_tracked":
-        return Inbound(samples=tuple(_spent(said, at)))
+        delivery = f"{post.at.isoformat()} {sha256(post.body).hexdigest()}"
+        return Inbound(samples=(_spent(said, post.at),), delivery=delivery)
     if event in CHANGES:
         return Inbound(changes=(_change(said, CHANGES[event]),))
     return Inbound(alerts=(budget(said, event, key_hash=word(said.get("token"))),))
@@ -105,10 +111,10 @@ def _sentence(said: Mapping[str, object]) -> str:
     return " ".join(parts)
 
 
-def _spent(said: Mapping[str, object], at: datetime) -> list[Sample]:
+def _spent(said: Mapping[str, object], at: datetime) -> Sample:
     key, customer = word(said.get("key_alias")), word(said.get("customer_id"))
     subject = ({"key_alias": key} if key else {}) | ({"end_user": pseudonym(customer)} if customer else {})
-    return [Sample(signal=Signal.SPEND, source=SOURCE, subject=subject, at=at, amount=dollars(said.get("spend")))]
+    return Sample(signal=Signal.SPEND, source=SOURCE, subject=subject, at=at, amount=dollars(said.get("spend")))
 
 
 def _change(said: Mapping[str, object], what: str) -> ChangeEvent:

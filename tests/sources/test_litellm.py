@@ -1,7 +1,7 @@
 """What LiteLLM posts in its three formats, and what is made of it."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -257,11 +257,14 @@ def test_reports_are_nobodys_problem() -> None:
 
 
 def test_what_a_customer_spends_is_counted() -> None:
-    made = said(budget(event="spend_tracked", event_group="end_user", customer_id="c-9", spend=0.0123))
-    assert made == Inbound(samples=(Sample(
+    body = json.dumps(budget(event="spend_tracked", event_group="end_user", customer_id="c-9", spend=0.0123)).encode()
+    made, again = read(Post(body, NOW)), read(Post(body, NOW + timedelta(microseconds=1)))
+    assert made.samples == (Sample(
         signal=Signal.SPEND, source="litellm", subject={"key_alias": "research", "end_user": pseudonym("c-9")},
         at=NOW, amount=0.0123,
-    ),))  # fmt: skip
+    ),)  # fmt: skip
+    assert not made.alerts
+    assert made.delivery != again.delivery, "two calls may cost the same"
 
 
 def row(**changes: Any) -> dict[str, Any]:
