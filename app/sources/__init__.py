@@ -3,10 +3,12 @@
 The native format, Alertmanager's push API and PagerDuty's events have doors of their own.
 """
 
-from app.sources import alertmanager, grafana
+from app.sources import alertmanager, grafana, langfuse, litellm
 from app.sources.base import Source
 
 SOURCES: dict[str, Source] = {
     "alertmanager": alertmanager.SAYS,
     "grafana": grafana.SAYS,
+    "langfuse": langfuse.SAYS,
+    "litellm": litellm.SAYS,
 }

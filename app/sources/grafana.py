@@ -1,24 +1,26 @@
 """Grafana Alerting's webhook contact point: Alertmanager's shape, and more.
 
 Source: grafana/alerting, receivers/webhook/v1 and http/hmac.go. Its signature is the hex HMAC-SHA256 of the body, or,
-where a timestamp header is configured, of `timestamp:body`; we take `X-Grafana-Alerting-Timestamp` for that.
+where a timestamp header is configured, of `timestamp:body`; of those, two names are known here.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from app.domain.alert import Alert, AlertStatus
+from app.domain.alert import TITLE_MAX, Alert
 from app.domain.inbound import Inbound
 from app.domain.taxonomy import KINDS
 from app.domain.vocabulary import Severity
 from app.sources import alertmanager
 from app.sources.base import Post, Source, texts
 from app.sources.signatures import check_age, check_hex
+from app.sources.text import cut
 
-SIGNATURE, SIGNED_AT = "x-grafana-alerting-signature", "x-grafana-alerting-timestamp"
+SIGNATURE = "x-grafana-alerting-signature"
+SIGNED_AT = ("x-grafana-alerting-timestamp", "x-grafana-alerting-signature-timestamp")
 BLIND = {"DatasourceNoData": Severity.P4, "DatasourceError": Severity.P3}
 """What Grafana says of itself when it can't see: the label `rulename` holds the rule's own name."""
-SHOWN = ("dashboardURL", "panelURL", "silenceURL", "valueString", "ruleUID", "imageURL")
+SHOWN = ("dashboardURL", "panelURL", "silenceURL", "values", "valueString", "ruleUID", "imageURL")
 
 
 def read(post: Post) -> Inbound:
@@ -31,7 +33,7 @@ def read(post: Post) -> Inbound:
 
 def verify(post: Post, secrets: Sequence[str]) -> None:
     """Raises: Forged, Stale."""
-    signed_at = post.headers.get(SIGNED_AT)
+    signed_at = next((post.headers[name] for name in SIGNED_AT if name in post.headers), None)
     if signed_at is None:
         check_hex(post, secrets, post.headers.get(SIGNATURE), post.body)
         return
@@ -40,23 +42,21 @@ def verify(post: Post, secrets: Sequence[str]) -> None:
 
 
 def _grafana(alert: Alert, given: dict[str, Any]) -> Alert:
-    name = alert.labels.get("alertname", "")
-    changes: dict[str, object] = {
-        "source": "grafana",
-        "annotations": alert.annotations | texts({field: given.get(field) for field in SHOWN if given.get(field)}),
-    }
+    name, labels = alert.labels.get("alertname", ""), alert.labels
+    shown = {field: given[field] for field in SHOWN if given.get(field)}
+    changes: dict[str, object] = {"source": "grafana", "annotations": texts({**shown, **alert.annotations})}
     if name in BLIND:
-        blind = KINDS["observability.blind_spot"]
+        what = "no data" if name == "DatasourceNoData" else "its data source fails"
+        labels = {"class": "observability.blind_spot", **{k: v for k, v in labels.items() if k != "class"}}
         changes |= {
-            "title": f"{alert.labels.get('rulename', alert.title)}: "
-            + ("no data" if name == "DatasourceNoData" else "its data source fails"),
+            "title": cut(f"{labels.get('rulename', alert.title)}: {what}", TITLE_MAX),
             "severity": BLIND[name],
-            "incident_type": blind.type,
-            "category": blind.category,
-            "labels": alert.labels | {"class": "observability.blind_spot"},
+            "labels": texts(labels),
         }
-    elif alert.status is AlertStatus.FIRING and (kind := KINDS.get(alert.labels.get("class", ""))):
+    if kind := KINDS.get(labels.get("class", "")):
         changes |= {"incident_type": kind.type, "category": kind.category}
+        if name not in BLIND and not labels.get("severity"):
+            changes["severity"] = kind.severity
     return alert.model_copy(update=changes)
 
 
