@@ -88,10 +88,14 @@ class Stage:
     async def alert(self, class_: str, **tags: str) -> tuple[Story, RunView]:
         """An incident of the class, and the run it begins."""
         story = await self.world.opens(["alice"], labels={"class": class_, **tags})
+        return story, await self.begun(story)
+
+    async def begun(self, story: Story) -> RunView:
+        """The run that an incident begins."""
         async with asyncio.timeout(PATIENCE):
             while not (runs := await self.runs(story)):
                 await asyncio.sleep(0.05)
-        return story, runs[0]
+        return runs[0]
 
     async def runs(self, story: Story) -> list[RunView]:
         return (await self.world.gateway.playbooks.list(ME, RunQuery(incident_id=UUID(story.id)))).runs
