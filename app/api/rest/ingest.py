@@ -29,26 +29,16 @@ from app.api.rest.doors import (
     SourceTaken,
     Told,
     documented,
+    told,
 )
 from app.api.rest.wire import inlined, nullable, read_json, reply, served, taken
 from app.domain.access import Principal
 from app.domain.dedup import Outcome
 from app.domain.errors import Forbidden, Invalid
 from app.domain.representation import IncidentView
-from app.domain.requests import Ingested
 from app.runtime import public
 from app.sources import SOURCES, alertmanager, events, native, pagerduty
 from app.sources.base import Post
-
-
-def told(answer: Ingested) -> dict[str, object]:
-    return {
-        "alert_id": answer.alert_id,
-        "incident_id": answer.incident_id,
-        "status": "Duplicate" if answer.outcome.duplicate else "Accepted",
-        "outcome": answer.outcome,
-        "message": answer.outcome.sentence,
-    }
 
 
 async def post_alert(request: Request) -> Response:
