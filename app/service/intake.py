@@ -14,8 +14,9 @@ from app.domain.vocabulary import ActorType, Environment, Role
 from app.service.alerts import Alerts
 from app.service.changes import AHEAD, Changes
 from app.service.evidence import Evidence
-from app.sources.base import Post, Source
+from app.sources.base import Post, Source, pseudonym
 from app.sources.unreadable import unreadable
+from app.store.database import answering
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,13 @@ class Intake:
         taken = await self._taken(who, door, post)
         await self.evidence.tie(kept, taken.results)
         return taken
+
+    async def known(self, message_ids: Sequence[str]) -> str | None:
+        """What the problem is called that one of these mails told of. Raises: Unavailable."""
+        if not message_ids:
+            return None
+        async with answering():
+            return await self.alerts.store.named("email", [pseudonym(one) for one in message_ids])
 
     async def replay(self, who: Principal, evidence_id: str) -> Taken:
         """Takes once more what is kept as evidence, as if it came now in the same words: what it has done, it has done.

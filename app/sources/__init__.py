@@ -3,10 +3,11 @@
 The native format, Alertmanager's push API and PagerDuty's events have doors of their own.
 """
 
-from app.sources import alertmanager, grafana
+from app.sources import alertmanager, email, grafana
 from app.sources.base import Source
 
 SOURCES: dict[str, Source] = {
     "alertmanager": alertmanager.SAYS,
+    "email": email.SAYS,
     "grafana": grafana.SAYS,
 }
