@@ -16,7 +16,7 @@ from app.domain.alert import TEXT_MAX, TITLE_MAX, Alert, ChangeEvent, Event
 from app.domain.inbound import Sample
 from app.intake import Detector
 from app.sources.base import pseudonym
-from app.sources.text import NAME_MAX, VALUE_MAX, cut
+from app.sources.text import NAME_MAX, OUT, VALUE_MAX, cut, is_content, says, without_content
 
 PASSES = 4
 """What stands beside something that was replaced may only then be recognised; so often it is looked at again."""
@@ -59,19 +59,6 @@ OURS = re.compile("im[A-Za-z0-9]{30}")
 FIGURES = re.compile("[2-6][0-9 -]{12}")
 """What a search for finds fast, and any card's number contains."""
 
-CONTENT = frozenset({
-    "messages", "prompt", "prompts", "input", "inputs", "output", "outputs", "response", "responses", "completion",
-    "completions", "request_body", "response_body", "system_prompt", "user_prompt", "system_instructions",
-    "user_message", "assistant_message",
-})  # fmt: skip
-"""Members that hold what people and models have said to each other, alone or as the end of a dotted name."""
-NAMES = frozenset({
-    "id", "name", "version", "role", "type", "model", "labels", "tags", "createdat", "updatedat", "created_at",
-    "updated_at",
-})  # fmt: skip
-"""Members of such an object that are no content."""
-FIGURE = re.compile(r"\s*[-+]?[0-9][0-9.,]{0,30}\s*%?\s*")
-
 
 @dataclass(frozen=True)
 class Redaction:
@@ -110,7 +97,7 @@ class Redaction:
         tries = count()
         if self.suspicious("\0".join(flat)):
             changes = self._flat(alert, tries)
-        elif Detector.CONTENT in self.detectors and any(_content(name) for name in alert.annotations):
+        elif Detector.CONTENT in self.detectors and any(map(is_content, alert.annotations)):
             changes["annotations"] = self._labels(alert.annotations, tries, content=True)
         if alert.resource is not None:
             changes["resource"] = self._within(alert.resource, tries)
@@ -157,7 +144,7 @@ class Redaction:
     def _labels(self, labels: Mapping[str, str], tries: "count[int]", *, content: bool = False) -> dict[str, str]:
         return {
             cut(self.text(name, tries), NAME_MAX):
-            "[content]" if content and _content(name) and _spoken(value) else cut(self.text(value, tries), VALUE_MAX)
+            OUT if content and is_content(name) and says(value) else cut(self.text(value, tries), VALUE_MAX)
             for name, value in labels.items()
         }  # fmt: skip
 
@@ -170,21 +157,18 @@ class Redaction:
             | {"tags": self._labels(event.tags, tries), "labels": tuple(self.text(one, tries) for one in event.labels)}
         )
 
-    def _within(self, value: Any, tries: "count[int]", *, content: bool = False) -> Any:
-        """A JSON value; `content`: it is a part of what somebody said."""
+    def _within(self, value: Any, tries: "count[int]") -> Any:
+        """A JSON value."""
+        return self._texts(without_content(value) if Detector.CONTENT in self.detectors else value, tries)
+
+    def _texts(self, value: Any, tries: "count[int]") -> Any:
         if isinstance(value, str):
-            return "[content]" if content and _spoken(value) else self.text(value, tries)
+            return self.text(value, tries)
         if isinstance(value, list | tuple):
-            return "[content]" if content and value else [self._within(inner, tries) for inner in value]
-        if not isinstance(value, Mapping):
-            return value
-        told = Detector.CONTENT in self.detectors
-        return {
-            self.text(name, tries) if isinstance(name, str) else name: self._within(
-                inner, tries, content=told and (_content(name) or (content and str(name).lower() not in NAMES))
-            )
-            for name, inner in value.items()
-        }
+            return [self._texts(inner, tries) for inner in value]
+        if isinstance(value, Mapping):
+            return {self.text(str(name), tries): self._texts(inner, tries) for name, inner in value.items()}
+        return value
 
     def _once(self, said: str, tries: "count[int]") -> str:
         if Detector.KEY in self.detectors:
@@ -218,15 +202,6 @@ def _card(found: re.Match[str]) -> str:
         if ISSUED.fullmatch(number) and luhn.is_valid(number):
             return f"[card]{said[end:]}"
     return said
-
-
-def _content(name: object) -> bool:
-    return str(name).rpartition(".")[2].lower() in CONTENT
-
-
-def _spoken(value: str) -> bool:
-    """Whether a text says something: it is neither empty nor a figure."""
-    return bool(value) and FIGURE.fullmatch(value) is None
 
 
 ALL_OUT = Redaction()

@@ -194,7 +194,7 @@ async def test_without_postgresql_the_sender_is_told_to_come_again(url: str, mai
 
 async def test_starttls_is_offered_where_there_is_a_certificate(url: str, mail: Office, tmp_path: Path) -> None:
     authority = trustme.CA()
-    tls = {"tls_cert_path": tmp_path / "cert.pem", "tls_key_path": tmp_path / "key.pem"}
+    tls: dict[str, Any] = {"tls_cert_path": tmp_path / "cert.pem", "tls_key_path": tmp_path / "key.pem"}
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(str(tls["tls_cert_path"]))
     certificate.private_key_pem.write_to_path(str(tls["tls_key_path"]))
