@@ -153,12 +153,11 @@ async def post_source(request: Request) -> Response:
     """
     gateway = served(request)
     door = gateway.intake.door(request.path_params["source"])
+    who = None if door.signed else await shown(request, request.path_params.get("token") or token(request))
     body = await read_body(request, gateway.settings.server.max_batch_bytes)
     post = Post(body, datetime.now(UTC), headers=request.headers, query=request.query_params)
-    if door.signed:
+    if who is None:
         who = await signed(request, partial(gateway.intake.signer, door, post))
-    else:
-        who = await shown(request, request.path_params.get("token") or token(request))
     taken = await gateway.intake.take(who, door, post)
     results = [told(answer) for answer in taken.results]
     return reply({"status": "ok", "results": results, "changes": taken.changes, "samples": taken.samples})
