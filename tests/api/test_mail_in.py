@@ -114,7 +114,6 @@ async def test_the_name_before_the_key_is_a_tool_of_the_settings(mail: Office) -
 
 async def test_who_shows_no_key_is_told_so_and_no_more(mail: Office, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("mail.log").setLevel(logging.WARNING)
     before = await mail.gateway.incidents.list(ME, IncidentQuery())
     for to in ("alerts@in.example.com", f"alerts+{'x' * 32}@in.example.com"):
         assert (await mail.send("let me in", to)).startswith("550 5.7.1 This key is unknown")
