@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from cryptography.fernet import Fernet, MultiFernet
 from jwt import PyJWK
+from phonenumbers import SUPPORTED_REGIONS
 from redis.asyncio import Redis
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -25,6 +27,7 @@ from app.child import CannotStart
 from app.config import Settings, Temporal
 from app.domain.sla import Targets
 from app.domain.vocabulary import ChannelName
+from app.intake import NEW_KEY
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.net.jwks import KeySet
 from app.service.alerts import Alerts
@@ -36,6 +39,7 @@ from app.service.correlations import Correlations
 from app.service.dispatch import Dispatcher
 from app.service.documents import Documents
 from app.service.events import Events
+from app.service.evidence import Evidence
 from app.service.health import Health
 from app.service.incidents import Incidents
 from app.service.intake import Door, Intake
@@ -56,6 +60,7 @@ from app.service.templates import Templates
 from app.service.together import Together
 from app.service.tokens import Tokens, Trusted, shared
 from app.sources import SOURCES
+from app.sources.redaction import Redaction
 from app.store.alerts import AlertStore
 from app.store.changes import ChangeStore
 from app.store.correlations import CorrelationStore
@@ -63,6 +68,7 @@ from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
 from app.store.events import EventStore
+from app.store.evidence import EvidenceStore
 from app.store.facts import FactStore
 from app.store.feed import FeedStore
 from app.store.holding import HoldingStore
@@ -134,6 +140,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
             limited.keep_sharing(),
             made.live.run(),
             made.playbooks.run(),
+            made.intake.evidence.keep_for_a_while(),
         )
         background = [asyncio.create_task(each) for each in running]
         try:
@@ -176,12 +183,12 @@ def services(
     )
     documents = documented(settings, connections, actions)
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
-    alerts = Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled)
-    changes = Changes(ChangeStore(connections))
+    alerts = Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled, redacting(settings))
+    changes = Changes(ChangeStore(connections), alerts.redaction)
     return Gateway(
         settings=settings,
         alerts=alerts,
-        intake=Intake(doors(settings), alerts, changes),
+        intake=Intake(doors(settings), alerts, changes, kept(settings, connections)),
         received=Received(ReceivedStore(connections)),
         incidents=incidents,
         events=Events(EventStore(connections)),
@@ -228,6 +235,24 @@ def doors(settings: Settings) -> Mapping[str, Door]:
         secrets = [secret.get_secret_value() for secret in tool.secrets]
         known[name] = Door(name, SOURCES[kind], secrets, tool.service, tool.environment, tool.labels)
     return known
+
+
+def redacting(settings: Settings) -> Redaction:
+    """What is taken out of all that comes in. Raises: CannotStart for a region that phone numbers don't know."""
+    region = settings.intake.phone_region
+    if region is not None and region not in SUPPORTED_REGIONS:
+        raise CannotStart(f"intake.phone_region: no phone numbers are known of {region!r}; give two letters, like DE.")
+    return Redaction(frozenset(settings.intake.redact), region)
+
+
+def kept(settings: Settings, connections: Pool) -> Evidence:
+    """What tools send, as they sent it. Raises: CannotStart where it is to be kept and there is no key."""
+    said = settings.intake.evidence
+    if said.enabled and not said.keys:
+        raise CannotStart(f"intake.evidence.enabled needs a key in intake.evidence.keys; make one: {NEW_KEY}")
+    box = MultiFernet([Fernet(key.get_secret_value()) for key in said.keys]) if said.keys else None
+    retention = timedelta(days=said.retention_days)
+    return Evidence(EvidenceStore(connections), box, said.enabled, said.max_bytes, retention)
 
 
 def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:

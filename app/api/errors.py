@@ -43,7 +43,7 @@ PARTS_OF_A_REQUEST = ("body", "query", "path", "header", "cookie")
 def response(refusal: Refused, path: str = "") -> Response:
     """The refusal as `path` words them: PagerDuty's way at its doors, ours everywhere else."""
     status = STATUS.get(refusal.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-    if isinstance(refusal, RateLimited) and path in ALERTMANAGER_DOORS:
+    if isinstance(refusal, RateLimited) and path.startswith(ALERTMANAGER_DOORS):
         status = HTTPStatus.SERVICE_UNAVAILABLE  # Alertmanager drops what is answered 429, and sends again after 503
     if path in PAGERDUTY_DOORS:
         return _json(_as_pagerduty(refusal, status), status, _headers(refusal))
@@ -75,7 +75,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(request: Request, bug: Exception) -> Response:
-        log.error("%s %s failed", request.method, printable(request.url.path), exc_info=bug)
+        route = getattr(request.scope.get("route"), "path", None)  # no address: the last part of one may be a key
+        log.error("%s %s failed", request.method, route or printable(request.url.path), exc_info=bug)
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         return _json(_body("INTERNAL_ERROR", "Something went wrong here; it has been logged.", status), status)
 

@@ -22,6 +22,7 @@ from app.api.allowance import HEADERS, Told
 from app.api.auth import Door, check_bound
 from app.api.graphql.door import Door as GraphQL
 from app.api.grpc.server import serving
+from app.api.mail import receiving
 from app.api.openapi import completed
 from app.api.rest import (
     analytics,
@@ -35,6 +36,7 @@ from app.api.rest import (
     documents,
     enrichment,
     events,
+    evidence,
     health,
     incidents,
     ingest,
@@ -69,6 +71,7 @@ ROUTERS = (
     changes.router,
     enrichment.router,
     events.router,
+    evidence.router,
     analytics.router,
     correlations.router,
     notifications.router,
@@ -203,7 +206,7 @@ async def serve(settings: Settings, inherited: Mapping[int, int] = NONE_INHERITE
                 ws_max_size=settings.graphql.max_message_bytes, ws_per_message_deflate=False,
             )  # fmt: skip
             ending = asyncio.Event()
-            async with serving(gateway, ending):
+            async with serving(gateway, ending), receiving(gateway):
                 gc.freeze()
                 await Graceful(config, ending).serve(sockets)
 

@@ -14,6 +14,7 @@ from app.domain.dedup import Outcome
 from app.domain.representation import AlertView
 from app.domain.requests import Ingested
 from app.service.lane import Lane
+from app.sources.redaction import ALL_OUT, Redaction
 from app.store.alerts import AlertStore, Arrival
 from app.store.database import answering
 from app.store.incidents import as_uuid
@@ -25,11 +26,12 @@ JOINED = frozenset({Outcome.MERGED, Outcome.REPEAT, Outcome.REOPENED})
 @dataclass
 class Alerts:
     """`fresh` is called when a workflow has something to hear. With `by_content` off, only a source's own
-    key makes two alerts the same problem."""
+    key makes two alerts the same problem. `redaction` is what an alert loses before anything else sees it."""
 
     store: AlertStore
     fresh: Callable[[], None]
     by_content: bool = True
+    redaction: Redaction = ALL_OUT
     lane: Lane[Arrival, Ingested] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +44,7 @@ class Alerts:
         """
         who.may(Scope.SEND_ALERTS)
         began, at = perf_counter(), datetime.now(UTC)
-        arrivals = [Arrival.of(self._identified(alert), at, assignee) for alert in alerts]
+        arrivals = [Arrival.of(self._identified(self.redaction.alert(alert)), at, assignee) for alert in alerts]
         answers = await self.lane.submit(arrivals)
         metrics.PROCESSING.observe(perf_counter() - began)
         for (source, outcome), many in Counter(

@@ -7,6 +7,7 @@ from app.domain.access import Principal, Scope
 from app.domain.alert import ChangeEvent
 from app.domain.change import Change
 from app.domain.errors import Invalid
+from app.sources.redaction import ALL_OUT, Redaction
 from app.store.changes import ChangeStore
 from app.store.database import answering
 
@@ -17,6 +18,7 @@ AHEAD = timedelta(minutes=5)
 @dataclass(frozen=True)
 class Changes:
     store: ChangeStore
+    redaction: Redaction = ALL_OUT
 
     async def record(self, who: Principal, change: ChangeEvent) -> Change:
         """Keeps a change; the same with the same moment twice is one. Raises: Forbidden, Invalid, Unavailable."""
@@ -25,7 +27,7 @@ class Changes:
         if change.at is not None and change.at > now + AHEAD:
             raise Invalid.field("at", "must not lie in the future")
         async with answering():
-            return await self.store.record(change, now)
+            return await self.store.record(self.redaction.change(change), now)
 
     async def list(self, who: Principal, since: datetime, service: str | None, limit: int) -> "list[Change]":
         """The newest first. Raises: Forbidden, Unavailable."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.domain.access import Principal
+from app.domain.access import Principal, Scope
 from app.domain.alert import Alert, ChangeEvent
 from app.domain.errors import Invalid, NotFound
 from app.domain.inbound import Inbound, Sample
@@ -13,8 +13,10 @@ from app.domain.requests import Ingested
 from app.domain.vocabulary import ActorType, Environment, Role
 from app.service.alerts import Alerts
 from app.service.changes import AHEAD, Changes
-from app.sources.base import Post, Source
+from app.service.evidence import Evidence
+from app.sources.base import Post, Source, pseudonym
 from app.sources.unreadable import unreadable
+from app.store.database import answering
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Intake:
     doors: Mapping[str, Door]
     alerts: Alerts
     changes: Changes
+    evidence: Evidence
 
     def door(self, name: str) -> Door:
         """Raises: NotFound."""
@@ -69,11 +72,36 @@ class Intake:
         """
         if not post.body:
             raise Invalid.field("body", "must not be empty")
+        who.may(Scope.SEND_ALERTS)
+        kept = await self.evidence.keep(door.name, post)
+        taken = await self._taken(who, door, post)
+        await self.evidence.tie(kept, taken.results)
+        return taken
+
+    async def known(self, message_ids: Sequence[str]) -> str | None:
+        """What the problem is called that one of these mails told of. Raises: Unavailable."""
+        if not message_ids:
+            return None
+        async with answering():
+            return await self.alerts.store.named("email", [pseudonym(one) for one in message_ids])
+
+    async def replay(self, who: Principal, evidence_id: str) -> Taken:
+        """Takes once more what is kept as evidence, as if it came now in the same words: what it has done, it has done.
+
+        Raises: Forbidden, NotFound, also where its tool is gone; Conflict without its key; Invalid, Unavailable.
+        """
+        item, post = await self.evidence.open(who, evidence_id, "replayed")
+        taken = await self._taken(who, self.door(item.tool), post)
+        await self.evidence.tie(item.id, taken.results)
+        return taken
+
+    async def _taken(self, who: Principal, door: Door, post: Post) -> Taken:
         said = self._said(door, post)
         results = await self.alerts.ingest(who, [_known(door, alert) for alert in said.alerts]) if said.alerts else []
+        samples = [self.alerts.redaction.sample(sample) for sample in said.samples]
         for change in said.changes:
             await self.changes.record(who, _dated(change))
-        return Taken(results=results, changes=len(said.changes), samples=await self._count(said.samples))
+        return Taken(results=results, changes=len(said.changes), samples=await self._count(samples))
 
     def _said(self, door: Door, post: Post) -> Inbound:
         try:

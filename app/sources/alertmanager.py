@@ -18,7 +18,7 @@ from app.sources.strict_json import parse_json
 from app.sources.text import VALUE_MAX, cut, first_said, without_nulls
 
 SOURCE = "alertmanager"
-DOORS = frozenset({"/api/v2/alerts", "/api/v1/ingest/alertmanager", "/v1/ingest/alertmanager"})
+DOORS = ("/api/v2/alerts", "/api/v1/ingest/alertmanager", "/v1/ingest/alertmanager")
 ALERTS_MAX = 10_000
 SERVICE_LABELS = ("service", "app", "job")
 FNV_OFFSET = 0xCBF29CE484222325

@@ -15,7 +15,7 @@ from app.domain.decode import PROBLEMS_SHOWN, decode, path_of, problems
 from app.domain.errors import Invalid
 from app.domain.record import Record
 from app.domain.vocabulary import Environment, Severity
-from app.sources.text import VALUE_MAX, as_text, cut, flat, without_nulls
+from app.sources.text import VALUE_MAX, as_text, cut, flat, without_content, without_nulls
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -201,7 +201,7 @@ def _triggered(trigger: Trigger, key: str) -> Alert:
 def _description(payload: Payload) -> str:
     """What a person is to read: the summary where the title cut it, and the details, one a line."""
     lines = [payload.summary] if len(payload.summary) > TITLE_MAX else []
-    details = payload.custom_details
+    details = without_content(payload.custom_details)
     if isinstance(details, Mapping):
         lines += [f"{name}: {as_text(value)}" for name, value in details.items()]
     elif details is not None:

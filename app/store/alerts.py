@@ -20,6 +20,8 @@ ATTEMPTS = 10
 
 REPEATS = "SELECT delivery, incident_id, id FROM alerts WHERE delivery = ANY($1::text[])"
 
+NAMED = "SELECT external_id FROM alerts WHERE delivery = ANY($1::text[]) ORDER BY id LIMIT 1"
+
 # No subquery: a row that changed while its lock was waited for is judged again by this condition alone.
 KNOWN = """
 SELECT id, fingerprint, status, collecting, reported_severity, alert_count, last_seen_at, last_firing_at,
@@ -241,6 +243,12 @@ class AlertStore:
             due = [(severity.rank, incident_id) for incident_id, severity in batch.hear.items()]
             columns = (*_turned(incidents, INCIDENT), *_turned(alerts, ALERT), *_turned(due, OUTBOX))
             await connection.execute(STORE, *columns)
+
+    async def named(self, source: str, deliveries: Sequence[str]) -> str | None:
+        """What the source calls the problem that the first of these deliveries told of."""
+        told = (delivery_id(Alert(source=source, title="-", delivery=one), "") for one in deliveries)
+        found: str | None = await self.pool.fetchval(NAMED, list(told))
+        return found
 
     async def of_incident(self, incident_id: UUID, limit: int, offset: int) -> tuple[list[AlertView], int]:
         """The incident's alerts, newest first, and how many there are. Raises: NotFound."""

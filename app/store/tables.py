@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Identity, Index, Integer, SmallInteger, String, Text, text
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR, UUID
 from sqlalchemy.types import UserDefinedType
 from sqlmodel import Field, SQLModel
 
@@ -40,6 +40,10 @@ def _json_or_null() -> Any:
 
 def _texts() -> Any:
     return Field(sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")))
+
+
+def _ids() -> Any:
+    return Field(sa_column=Column(ARRAY(UUID(as_uuid=True)), nullable=False, server_default=text("'{}'::uuid[]")))
 
 
 def _at() -> Any:
@@ -485,6 +489,24 @@ class PlaybookEventRow(SQLModel, table=True):
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     incident_id: uuid.UUID
     seq: int = Field(sa_type=Integer)
+
+
+class EvidenceRow(SQLModel, table=True):
+    """What a tool sent, encrypted with a key of the settings; `sha256` and `size` are of the body before that."""
+
+    __tablename__: ClassVar[str] = "evidence"
+    __table_args__ = (
+        Index("evidence_at", "at"),
+        Index("evidence_incidents", "incident_ids", postgresql_using="gin"),
+    )
+    id: uuid.UUID = Field(primary_key=True)
+    tool: str = _text()
+    at: datetime = _at()
+    sha256: str = _text()
+    size: int = Field(sa_type=Integer)
+    ciphertext: bytes = Field()
+    alert_ids: list[uuid.UUID] = _ids()
+    incident_ids: list[uuid.UUID] = _ids()
 
 
 class FactRow(SQLModel, table=True):

@@ -12,6 +12,8 @@ from app.api.rest.wire import IDEMPOTENT, inlined
 from app.domain.dedup import Outcome
 from app.domain.record import Record
 from app.domain.representation import IncidentView
+from app.domain.requests import Ingested
+from app.service.intake import Taken
 from app.sources import SOURCES
 
 
@@ -23,6 +25,16 @@ class Told(Record):
     status: Literal["Accepted", "Duplicate"]
     outcome: Outcome
     message: str
+
+
+def told(answer: Ingested) -> dict[str, object]:
+    return {
+        "alert_id": answer.alert_id,
+        "incident_id": answer.incident_id,
+        "status": "Duplicate" if answer.outcome.duplicate else "Accepted",
+        "outcome": answer.outcome,
+        "message": answer.outcome.sentence,
+    }
 
 
 class Refusal(Record):
@@ -108,6 +120,11 @@ class SourceTaken(Record):
     results: list[Told]
     changes: int
     samples: int
+
+    @classmethod
+    def of(cls, taken: Taken) -> "SourceTaken":
+        results = [Told.model_validate(told(answer)) for answer in taken.results]
+        return cls(status="ok", results=results, changes=taken.changes, samples=taken.samples)
 
 
 class Enqueued(Record):

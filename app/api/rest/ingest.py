@@ -29,26 +29,16 @@ from app.api.rest.doors import (
     SourceTaken,
     Told,
     documented,
+    told,
 )
 from app.api.rest.wire import inlined, nullable, read_json, reply, served, taken
 from app.domain.access import Principal
 from app.domain.dedup import Outcome
 from app.domain.errors import Forbidden, Invalid
 from app.domain.representation import IncidentView
-from app.domain.requests import Ingested
 from app.runtime import public
 from app.sources import SOURCES, alertmanager, events, native, pagerduty
 from app.sources.base import Post
-
-
-def told(answer: Ingested) -> dict[str, object]:
-    return {
-        "alert_id": answer.alert_id,
-        "incident_id": answer.incident_id,
-        "status": "Duplicate" if answer.outcome.duplicate else "Accepted",
-        "outcome": answer.outcome,
-        "message": answer.outcome.sentence,
-    }
 
 
 async def post_alert(request: Request) -> Response:
@@ -163,12 +153,11 @@ async def post_source(request: Request) -> Response:
     """
     gateway = served(request)
     door = gateway.intake.door(request.path_params["source"])
+    who = None if door.signed else await shown(request, request.path_params.get("token") or token(request))
     body = await read_body(request, gateway.settings.server.max_batch_bytes)
     post = Post(body, datetime.now(UTC), headers=request.headers, query=request.query_params)
-    if door.signed:
+    if who is None:
         who = await signed(request, partial(gateway.intake.signer, door, post))
-    else:
-        who = await shown(request, request.path_params.get("token") or token(request))
     taken = await gateway.intake.take(who, door, post)
     results = [told(answer) for answer in taken.results]
     return reply({"status": "ok", "results": results, "changes": taken.changes, "samples": taken.samples})
