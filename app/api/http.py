@@ -39,6 +39,7 @@ from app.api.rest import (
     incidents,
     ingest,
     lint,
+    mappings,
     ml,
     notifications,
     oncall,
@@ -75,6 +76,7 @@ ROUTERS = (
     chatops.router,
     lint.router,
     ml.router,
+    mappings.router,
     templates.router,
     health.router,
 )

@@ -1,10 +1,11 @@
 """What tools send by themselves: who they are, what it says, and where each part of it goes."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.domain.access import Principal
+from app.domain.access import Principal, Scope
 from app.domain.alert import Alert, ChangeEvent
 from app.domain.errors import Invalid, NotFound
 from app.domain.inbound import Inbound, Sample
@@ -15,6 +16,9 @@ from app.service.alerts import Alerts
 from app.service.changes import AHEAD, Changes
 from app.sources.base import Post, Source
 from app.sources.unreadable import unreadable
+
+AT_ONCE_MAX = 65_536
+"""Bytes that may be read while everybody else waits; more are read in a thread."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,11 @@ class Intake:
 
         Raises: Forbidden; Invalid for an empty body, or where the source is strict; Unavailable (it may be sent again).
         """
+        who.may(Scope.SEND_ALERTS)
         if not post.body:
             raise Invalid.field("body", "must not be empty")
-        said = self._said(door, post)
+        large = len(post.body) > AT_ONCE_MAX
+        said = await asyncio.to_thread(self._said, door, post) if large else self._said(door, post)
         results = await self.alerts.ingest(who, [_known(door, alert) for alert in said.alerts]) if said.alerts else []
         for change in said.changes:
             await self.changes.record(who, _dated(change))

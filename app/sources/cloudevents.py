@@ -98,7 +98,7 @@ def _none(wrong: Exception) -> Invalid:
 
 def _status(event: BaseCloudEvent) -> AlertStatus | None:
     """None for a change."""
-    *_, last = [each.lower() for each in WORDS.findall(_type(event)) if not VERSION.fullmatch(each)] or [""]
+    last = next(reversed(_words(_type(event))), "")
     if last in OVER:
         return AlertStatus.RESOLVED
     if last in FIRING:
@@ -165,8 +165,14 @@ def _type(event: BaseCloudEvent) -> str:
 
 def _stem(type_: str) -> str:
     """The type without the word that says how it stands: the same of what failed and of what recovered."""
-    parts = [each for each in WORDS.findall(type_) if not VERSION.fullmatch(each)]
-    return ".".join(each.lower() for each in (parts[:-1] if parts and parts[-1].lower() in FIRING | OVER else parts))
+    words = _words(type_)
+    return ".".join(words[:-1] if words and words[-1] in FIRING | OVER else words)
+
+
+def _words(type_: str) -> list[str]:
+    """`com.acme.IndexFailed.v2` as com, acme, index, failed."""
+    parts = (part for part in type_.split(".") if not VERSION.fullmatch(part))
+    return [each.lower() for part in parts for each in WORDS.findall(part)]
 
 
 def _extension(event: BaseCloudEvent, name: str) -> str:

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, StrictFloat, StrictInt
 
 from app.domain.decode import decode
 from app.domain.errors import Invalid
@@ -30,17 +30,19 @@ ERROR = 17
 FAILED = frozenset({"fail", "failed", "false", "no", "bad", "incorrect", "not_relevant", "irrelevant", "unsafe"})
 PASSED = frozenset({"pass", "passed", "true", "yes", "good", "correct", "relevant", "safe", "ok"})
 LIMITED = ("ratelimit", "toomanyrequests", "throttl", "resourceexhausted", "quota", "429")
-NANOS = 2**64
 MINUTE = 60 * 10**9
 Attributes = Mapping[str, str | float]
+Digits = Annotated[str, Field(pattern="^-?[0-9]{1,19}$")]
+"""How JSON writes an integer of 64 bits; some write a number."""
+Nanos = Annotated[StrictInt, Field(ge=0, lt=2**64)] | Annotated[str, Field(pattern="^[0-9]{1,19}$")]
 
 
 class AnyValue(BaseModel):
     """A plain value; lists and objects, which is what content comes as, are left where they are."""
 
     string: str | None = Field(None, validation_alias="stringValue")
-    integer: int | None = Field(None, validation_alias="intValue")
-    double: float | None = Field(None, validation_alias="doubleValue")
+    integer: StrictInt | Digits | None = Field(None, validation_alias="intValue")
+    double: StrictFloat | Literal["NaN", "Infinity", "-Infinity"] | None = Field(None, validation_alias="doubleValue")
 
 
 class KeyValue(BaseModel):
@@ -49,9 +51,9 @@ class KeyValue(BaseModel):
 
 
 class LogRecord(BaseModel):
-    time: int = Field(0, ge=0, lt=NANOS, validation_alias="timeUnixNano")
-    observed: int = Field(0, ge=0, lt=NANOS, validation_alias="observedTimeUnixNano")
-    severity: int = Field(0, validation_alias="severityNumber")
+    time: Nanos = Field(0, validation_alias="timeUnixNano")
+    observed: Nanos = Field(0, validation_alias="observedTimeUnixNano")
+    severity: StrictInt = Field(0, validation_alias="severityNumber")
     event: str = Field("", validation_alias="eventName")
     attributes: list[Annotated[KeyValue, BeforeValidator(without_nulls)]] = []
 
@@ -136,11 +138,14 @@ def _of_json(said: object) -> Iterator[Logged]:
         about = {pair.key: value for pair in logs.resource.attributes if (value := _plain(pair.value)) is not None}
         for record in (record for scope in logs.scopes for record in scope.records):
             pairs = {pair.key: value for pair in record.attributes if (value := _plain(pair.value)) is not None}
-            yield Logged(record.time or record.observed, record.severity, record.event, pairs, about)
+            at = int(record.time) or int(record.observed)
+            yield Logged(at, record.severity, record.event, pairs, about)
 
 
 def _plain(value: AnyValue) -> str | float | None:
-    return next((one for one in (value.string, value.integer, value.double) if one is not None), None)
+    if value.string is not None:
+        return value.string
+    return int(value.integer) if value.integer is not None else None if value.double is None else float(value.double)
 
 
 def _of_protobuf(body: bytes) -> Iterator[Logged]:

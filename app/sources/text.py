@@ -1,5 +1,6 @@
 """Making what a vendor sends fit: a page is never refused over a long text."""
 
+import json
 from collections.abc import Mapping
 
 import orjson
@@ -24,7 +25,10 @@ def as_text(value: object) -> str:
     """Text as it stands, everything else as JSON."""
     if isinstance(value, str):
         return value
-    return orjson.dumps(value, default=str).decode()
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(value, default=str)
 
 
 def flat(name: str, value: object) -> dict[str, str]:
