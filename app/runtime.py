@@ -175,9 +175,7 @@ def services(
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
     shown = IncidentStore(connections, targets(settings))
     incidents = Incidents(shown, DeliveryStore(connections), temporal, life)
-    simulations = Simulations(
-        DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
-    )
+    simulations = rehearsing(settings, connections, channels)
     documents = documented(settings, connections, actions)
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
     alerts = Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled)
@@ -252,6 +250,11 @@ def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName
         DocumentStore(connections), frozenset(channels), frozenset(settings.notifications.apprise.services),
         settings.escalation.default_policy, partial(answers, settings),
     )  # fmt: skip
+
+
+def rehearsing(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Simulations:
+    policy = settings.escalation.default_policy
+    return Simulations(DocumentStore(connections), TurnStore(connections), frozenset(channels), policy)
 
 
 def grouped(settings: Settings, connections: Pool, incidents: Incidents) -> Correlations:
