@@ -1,9 +1,10 @@
-"""Mappings and OpenTelemetry's logs by REST: saved, tried out, and posted to."""
+"""Mappings, OpenTelemetry's logs and Sentinel's anomalies at the real gateway."""
 
 import gzip
 import hmac
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -26,7 +27,12 @@ SIGNED = {"header": "X-Sig", "prefix": "v1="}
 
 @pytest.fixture(scope="module")
 async def tools(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = {"tools": {"signed": {"source": "generic", "secrets": ["s1", "s2"], "service": "chat"}}}
+    settings = {
+        "tools": {
+            "signed": {"source": "generic", "secrets": ["s1", "s2"], "service": "chat"},
+            "sentinel": {"secrets": ["s1"]},
+        }
+    }
     async with another_database(database_url) as url:
         said = Settings.model_validate({
             "storage": {"connection_string": url}, "temporal": {"address": NOBODY_THERE}, "intake": settings,
@@ -96,6 +102,21 @@ async def test_secrets_in_the_settings_make_signatures_needed(tools: httpx.Async
     assert await outcomes(await post("s2")) == ["merged"]
     incident = (await tools.get(f"/incidents/{created.json()['results'][0]['incident_id']}")).json()
     assert incident["affected_resources"] == ["chat"], "as the settings say of all that it sends"
+
+
+async def test_an_anomaly_of_sentinel_is_known_by_its_signature_and_once(tools: httpx.AsyncClient) -> None:
+    event = {"alert_id": "a-1", "anomaly_type": "hallucination", "service_name": "chat", "severity": "critical"}
+    now = datetime.now(UTC).isoformat()
+    bare = json.dumps({"event_type": "anomaly.detected", "timestamp": now, "data": event}).encode()
+    signature = hmac.new(b"s1", bare, "sha256").hexdigest()
+    raw = bare[:-1] + f', "signature": "{signature}"}}'.encode()
+    said = [
+        await tools.post("/ingest/sentinel", content=raw, headers={"X-Sentinel-Signature": signature}) for _ in "12"
+    ]
+    assert [await outcomes(one) for one in said] == [["created"], ["repeat"]]
+    forged = raw.replace(b"critical", b"low")
+    answer = await tools.post("/ingest/sentinel", content=forged, headers={"X-Sentinel-Signature": signature})
+    assert answer.status_code == 401
 
 
 async def test_what_a_body_would_become_is_shown_and_nothing_is_kept(tools: httpx.AsyncClient) -> None:
