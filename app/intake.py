@@ -34,11 +34,16 @@ def _fernet_key(key: SecretStr) -> SecretStr:
 NEW_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 FernetKey = Annotated[SecretStr, AfterValidator(_fernet_key)]
 
+GENERIC = "generic"
+"""The source of a tool whose format a saved mapping of the same name knows."""
+
 
 class Tool(Section):
     """One tool that posts to /api/v1/ingest/<its name here>."""
 
-    source: Name | None = Field(None, description="What it is, like grafana; none = its name here says it.")
+    source: Name | None = Field(
+        None, description="What it is, like grafana; generic = a mapping of its name; none = its name says it."
+    )
     secrets: Annotated[tuple[SecretStr, ...], Field(max_length=5)] = Field(
         (), description="What its signatures are made with; two while one replaces the other. None = an API key."
     )

@@ -1,7 +1,7 @@
 """The composition root: everything that is constructed is constructed here, from settings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,7 @@ from app.child import CannotStart
 from app.config import Settings, Temporal
 from app.domain.sla import Targets
 from app.domain.vocabulary import ChannelName
-from app.intake import NEW_KEY
+from app.intake import GENERIC, NEW_KEY, Tool
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.net.jwks import KeySet
 from app.service.alerts import Alerts
@@ -47,6 +47,7 @@ from app.service.keys import Keys
 from app.service.limits import Limits
 from app.service.lint import Lint
 from app.service.live import Live
+from app.service.mappings import Mappings
 from app.service.ml import Learning
 from app.service.notifications import Notifications
 from app.service.oncall import OnCall
@@ -59,7 +60,8 @@ from app.service.suppression import Suppressions
 from app.service.templates import Templates
 from app.service.together import Together
 from app.service.tokens import Tokens, Trusted, shared
-from app.sources import SOURCES
+from app.sources import SOURCES, mapped
+from app.sources.base import Source
 from app.sources.redaction import Redaction
 from app.store.alerts import AlertStore
 from app.store.changes import ChangeStore
@@ -93,6 +95,7 @@ class Gateway:
     settings: Settings
     alerts: Alerts
     intake: Intake
+    mappings: Mappings
     received: Received
     incidents: Incidents
     events: Events
@@ -178,17 +181,17 @@ def services(
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
     shown = IncidentStore(connections, targets(settings))
     incidents = Incidents(shown, DeliveryStore(connections), temporal, life)
-    simulations = Simulations(
-        DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
-    )
+    simulations = rehearsing(settings, connections, channels)
     documents = documented(settings, connections, actions)
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
     alerts = Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled, redacting(settings))
     changes = Changes(ChangeStore(connections), alerts.redaction)
+    mappings = Mappings(DocumentStore(connections), mapped_doors(settings))
     return Gateway(
         settings=settings,
         alerts=alerts,
-        intake=Intake(doors(settings), alerts, changes, kept(settings, connections)),
+        intake=Intake(doors(settings), alerts, changes, kept(settings, connections), mappings.door),
+        mappings=mappings,
         received=Received(ReceivedStore(connections)),
         incidents=incidents,
         events=Events(EventStore(connections)),
@@ -228,12 +231,13 @@ def doors(settings: Settings) -> Mapping[str, Door]:
     known = {name: Door(name, source) for name, source in SOURCES.items()}
     for name, tool in settings.intake.tools.items():
         kind = tool.source or name
+        if kind == GENERIC and name not in SOURCES:
+            continue
         if kind not in SOURCES:
             raise CannotStart(f"intake.tools.{name}: there is no source {kind!r}; there are {', '.join(SOURCES)}.")
         if tool.secrets and SOURCES[kind].verify is None:
             raise CannotStart(f"intake.tools.{name}: {kind} signs nothing; let it show an API key instead of secrets.")
-        secrets = [secret.get_secret_value() for secret in tool.secrets]
-        known[name] = Door(name, SOURCES[kind], secrets, tool.service, tool.environment, tool.labels)
+        known[name] = door(name, tool, SOURCES[kind])
     return known
 
 
@@ -255,11 +259,27 @@ def kept(settings: Settings, connections: Pool) -> Evidence:
     return Evidence(EvidenceStore(connections), box, said.enabled, said.max_bytes, retention)
 
 
+def mapped_doors(settings: Settings) -> Mapping[str, Callable[[Source], Door]]:
+    """The tools whose format a saved mapping knows."""
+    tools = settings.intake.tools.items()
+    return {name: partial(door, name, tool) for name, tool in tools if tool.source == GENERIC}
+
+
+def door(name: str, tool: Tool, source: Source) -> Door:
+    secrets = [secret.get_secret_value() for secret in tool.secrets]
+    return Door(name, source, secrets, tool.service, tool.environment, tool.labels)
+
+
 def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:
     return Lint(
         DocumentStore(connections), frozenset(channels), frozenset(settings.notifications.apprise.services),
         settings.escalation.default_policy, partial(answers, settings),
     )  # fmt: skip
+
+
+def rehearsing(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Simulations:
+    policy = settings.escalation.default_policy
+    return Simulations(DocumentStore(connections), TurnStore(connections), frozenset(channels), policy)
 
 
 def grouped(settings: Settings, connections: Pool, incidents: Incidents) -> Correlations:
@@ -275,6 +295,7 @@ def documented(settings: Settings, connections: Pool, actions: Mapping[str, Acti
         round(settings.escalation.default_timeout_secs),
         HoldingStore(connections),
         partial(checked, actions=actions),
+        partial(mapped.checked, taken=frozenset(doors(settings))),
     )
 
 

@@ -41,6 +41,7 @@ from app.api.rest import (
     incidents,
     ingest,
     lint,
+    mappings,
     ml,
     notifications,
     oncall,
@@ -78,6 +79,7 @@ ROUTERS = (
     chatops.router,
     lint.router,
     ml.router,
+    mappings.router,
     templates.router,
     health.router,
 )

@@ -10,6 +10,7 @@ from app.domain.catalogue import Service
 from app.domain.decode import decode
 from app.domain.errors import Conflict, Invalid, NotFound
 from app.domain.escalation import Policy
+from app.domain.mapping import Mapping
 from app.domain.matching import Condition
 from app.domain.oncall import Schedule, people_of
 from app.domain.people import Team, User
@@ -34,13 +35,16 @@ Reference = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Documents:
-    """`check_url` refuses web addresses that messages may not be sent to, `check_playbook` what can't be done here."""
+    """`check_url` refuses web addresses that messages may not be sent to, `check_playbook` what can't be done here.
+
+    `check_mapping` refuses what is no expression.
+    """
 
     KINDS: ClassVar[dict[str, type[Record]]] = {
         "users": User, "schedules": Schedule, "teams": Team, "notification-templates": Template,
         "escalation-policies": Policy, "routing-rules": Rule, "services": Service,
         "silences": Silence, "maintenance-windows": MaintenanceWindow, "inhibition-rules": InhibitionRule,
-        "playbooks": Playbook,
+        "playbooks": Playbook, "mappings": Mapping,
     }  # fmt: skip
     SCOPES: ClassVar[dict[str, Scope]] = {"silences": Scope.RESPOND}
     """Who may write, where that isn't for administrators only."""
@@ -51,6 +55,7 @@ class Documents:
     default_timeout_secs: int
     holding: HoldingStore
     check_playbook: Callable[[Playbook], None] = lambda _: None
+    check_mapping: Callable[[Mapping], None] = lambda _: None
 
     async def get(self, who: Principal, kind: str, id_: str) -> Document:
         """Raises: Forbidden, NotFound, Unavailable."""
@@ -84,6 +89,8 @@ class Documents:
             checked(document)
         if isinstance(document, Playbook):
             self.check_playbook(document)
+        if isinstance(document, Mapping):
+            self.check_mapping(document)
         at, shown = datetime.now(UTC), document.model_dump(mode="json")
         async with answering():
             await self._check_references(document)

@@ -1,12 +1,13 @@
 """What tools send by themselves: who they are, what it says, and where each part of it goes."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.domain.access import Principal, Scope
 from app.domain.alert import Alert, ChangeEvent
-from app.domain.errors import Invalid, NotFound
+from app.domain.errors import Invalid
 from app.domain.inbound import Inbound, Sample
 from app.domain.record import Record
 from app.domain.requests import Ingested
@@ -17,6 +18,9 @@ from app.service.evidence import Evidence
 from app.sources.base import Post, Source, pseudonym
 from app.sources.unreadable import unreadable
 from app.store.database import answering
+
+AT_ONCE_MAX = 65_536
+"""Bytes that may be read while everybody else waits; more are read in a thread."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,17 @@ class Taken(Record):
 
 @dataclass(frozen=True)
 class Intake:
+    """`doors` of what we know by itself; `mapped` finds those of saved mappings, or raises NotFound."""
+
     doors: Mapping[str, Door]
     alerts: Alerts
     changes: Changes
     evidence: Evidence
+    mapped: Callable[[str], Awaitable[Door]]
 
-    def door(self, name: str) -> Door:
-        """Raises: NotFound."""
-        if name not in self.doors:
-            raise NotFound("source", name)
-        return self.doors[name]
+    async def door(self, name: str) -> Door:
+        """Raises: NotFound, Unavailable."""
+        return self.doors.get(name) or await self.mapped(name)
 
     def signer(self, door: Door, post: Post) -> Principal:
         """Who signed a post. Raises: Forged, Stale."""
@@ -70,9 +75,9 @@ class Intake:
 
         Raises: Forbidden; Invalid for an empty body, or where the source is strict; Unavailable (it may be sent again).
         """
+        who.may(Scope.SEND_ALERTS)
         if not post.body:
             raise Invalid.field("body", "must not be empty")
-        who.may(Scope.SEND_ALERTS)
         kept = await self.evidence.keep(door.name, post)
         taken = await self._taken(who, door, post)
         await self.evidence.tie(kept, taken.results)
@@ -91,12 +96,13 @@ class Intake:
         Raises: Forbidden, NotFound, also where its tool is gone; Conflict without its key; Invalid, Unavailable.
         """
         item, post = await self.evidence.open(who, evidence_id, "replayed")
-        taken = await self._taken(who, self.door(item.tool), post)
+        taken = await self._taken(who, await self.door(item.tool), post)
         await self.evidence.tie(item.id, taken.results)
         return taken
 
     async def _taken(self, who: Principal, door: Door, post: Post) -> Taken:
-        said = self._said(door, post)
+        large = len(post.body) > AT_ONCE_MAX
+        said = await asyncio.to_thread(self._said, door, post) if large else self._said(door, post)
         results = await self.alerts.ingest(who, [_known(door, alert) for alert in said.alerts]) if said.alerts else []
         samples = [self.alerts.redaction.sample(sample) for sample in said.samples]
         for change in said.changes:

@@ -44,13 +44,15 @@ class Source:
     """`verify` None: the tool can't sign, and shows an API key in a header or in the address.
 
     `strict`: what it sends and nobody understands is refused, as it tells somebody or tries again. Of all others it
-    becomes an alert that says so, for nothing may be lost. `schema` describes its bodies.
+    becomes an alert that says so, for nothing may be lost. `schema` describes its bodies, `longest` is
+    how many bytes they may have, where that is less than everywhere.
     """
 
     read: Read
     verify: Verify | None = None
     strict: bool = False
     schema: type[BaseModel] | None = None
+    longest: int | None = None
 
 
 class Forged(Unauthenticated):

@@ -120,4 +120,6 @@ def _holdable(value: object) -> object:
         return [_holdable(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:  # as orjson, which can't write it again
+        return float(value) if abs(value) < 10**300 else None
     return value

@@ -1,5 +1,6 @@
 """Making what a vendor sends fit: a page is never refused over a long text."""
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -38,7 +39,11 @@ def as_text(value: object) -> str:
     """Text as it stands, everything else as JSON, without what people and models have said to each other."""
     if isinstance(value, str):
         return value
-    return orjson.dumps(without_content(value), default=str).decode()
+    said = without_content(value)
+    try:
+        return orjson.dumps(said, default=str).decode()
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(said, default=str)
 
 
 def without_content(value: object, *, within: bool = False) -> object:

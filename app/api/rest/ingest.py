@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from app.api.auth import caller, shown, signed, token
-from app.api.limits import read_body
+from app.api.limits import inflated, read_body
 from app.api.rest.doors import (
     Batch,
     ChangeEnqueued,
@@ -37,7 +37,7 @@ from app.domain.dedup import Outcome
 from app.domain.errors import Forbidden, Invalid
 from app.domain.representation import IncidentView
 from app.runtime import public
-from app.sources import SOURCES, alertmanager, events, native, pagerduty
+from app.sources import SOURCES, alertmanager, events, native, otlp, pagerduty
 from app.sources.base import Post
 
 
@@ -146,21 +146,37 @@ async def _take_event(request: Request, source: str | None) -> Response:
 
 
 async def post_source(request: Request) -> Response:
-    """What a tool sends by itself: alerts, changes and telemetry, in its own format.
+    """What a tool sends by itself: alerts, changes and telemetry, in its own format, or one that a mapping knows.
 
     A tool that signs is known by its signature, where its secret is in the settings (intake.tools); every other one
     shows an API key, in a header or as the last part of the address.
     """
-    gateway = served(request)
-    door = gateway.intake.door(request.path_params["source"])
+    gateway, name = served(request), request.path_params["source"]
+    door = await gateway.intake.door(name)
     who = None if door.signed else await shown(request, request.path_params.get("token") or token(request))
-    body = await read_body(request, gateway.settings.server.max_batch_bytes)
+    most = gateway.settings.server.max_batch_bytes
+    body = await read_body(request, min(most, door.source.longest or most))
     post = Post(body, datetime.now(UTC), headers=request.headers, query=request.query_params)
     if who is None:
         who = await signed(request, partial(gateway.intake.signer, door, post))
     taken = await gateway.intake.take(who, door, post)
     results = [told(answer) for answer in taken.results]
     return reply({"status": "ok", "results": results, "changes": taken.changes, "samples": taken.samples})
+
+
+async def post_logs(request: Request) -> Response:
+    """OpenTelemetry's logs (OTLP over HTTP): its events of GenAI are counted, all else is passed over.
+
+    JSON, or protobuf with Content-Type application/x-protobuf, and answered so; Content-Encoding may be gzip.
+    """
+    who, gateway = await caller(request), served(request)
+    most = gateway.settings.server.max_batch_bytes
+    body = inflated(await read_body(request, most), request.headers.get("content-encoding", ""), most)
+    post = Post(body, datetime.now(UTC), headers=request.headers, query=request.query_params)
+    if body or not otlp.binary(post):  # of protobuf, nothing is a request with nothing in it
+        await gateway.intake.take(who, gateway.intake.doors[otlp.SOURCE], post)
+    said, kind = otlp.answer(post)
+    return Response(said, media_type=kind)
 
 
 async def push_alerts(request: Request) -> Response:
@@ -244,6 +260,7 @@ OURS = (
     Door("/ingest/{source}", post_source, TOOL, {HTTPStatus.OK: SourceTaken}),
 )
 VENDORS = (
+    Door("/v1/logs", post_logs, nullable(inlined(otlp.Logs.model_json_schema())), {HTTPStatus.OK: None}),
     Door(
         "/api/v2/alerts", push_alerts, nullable(inlined(alertmanager.Pushed.model_json_schema())), {HTTPStatus.OK: None}
     ),
