@@ -32,23 +32,10 @@ from app.domain.run import Run, RunStatus
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
 
-SOURCES = frozenset(
-    {
-        "api",
-        "alertmanager",
-        "pagerduty",
-        "grafana",
-        "litellm",
-        "langfuse",
-        "email",
-        "cloudevents",
-        "evidently",
-        "garak",
-        "otlp",
-        "promptfoo",
-        "sentinel",
-    }
-)
+SOURCES = frozenset({
+    "api", "alertmanager", "pagerduty", "grafana", "litellm", "langfuse", "email", "cloudevents", "evidently",
+    "garak", "otlp", "promptfoo", "sentinel",
+})  # fmt: skip
 RESULTS = frozenset({"created", "merged", "reopened", "repeat", "resolved", "ignored", "rejected"})
 LEVELS = frozenset(str(level) for level in range(1, 11))
 STAGES = ("classify", "route", "correlate", "suppress", "enrich")

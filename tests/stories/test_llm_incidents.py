@@ -171,7 +171,7 @@ async def test_answers_got_worse_after_a_prompt_was_changed(stage: Stage) -> Non
     story = await opened(stage, "quality.drop")
     assert await story.told() == EVERYBODY
     view = await stage.world.gateway.incidents.get(ME, story.id)
-    found = {finding.enricher: finding.summary for finding in view.enrichments}
+    found = {finding.enricher: finding.summary for finding in view.enrichment}
     assert "answer" in found["changes"], "what was changed is what is suspected"
     run = await played(stage, story, "prompt-rollback")
     await stage.agree(run, BOB, ALICE)
