@@ -32,7 +32,9 @@ from app.domain.run import Run, RunStatus
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
 
-SOURCES = frozenset({"api", "alertmanager", "pagerduty", "grafana"})
+SOURCES = frozenset({"api", "alertmanager", "pagerduty", "grafana"}) | {
+    "statuspage", "openai", "anthropic", "sentry", "datadog", "opik", "github",
+}  # fmt: skip
 RESULTS = frozenset({"created", "merged", "reopened", "repeat", "resolved", "ignored", "rejected"})
 LEVELS = frozenset(str(level) for level in range(1, 11))
 STAGES = ("classify", "route", "correlate", "suppress", "enrich")
