@@ -5,19 +5,23 @@ them, answer at the same place without `incidents`. Judged by the components tha
 speaks of what nobody here uses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from app.domain.digging import dug, listed, moment_at, text_at
+from app.domain.record import Record
 
 SUMMARY = "/api/v2/summary.json"
 WELL = "operational"
+GONE = "no longer listed"
 OVER = frozenset({"resolved", "postmortem", "completed"})
 MAINTENANCE = frozenset({"scheduled", "in_progress", "verifying", "completed"})
-NAME_MAX = 200
-MOST = 200
-"""Components and incidents of one page that are looked at, each (chosen: the largest pages have about a hundred)."""
+NAME_MAX = 100
+MOST = 500
+"""Components and incidents of one page that are looked at, each (chosen: the largest pages have some hundred)."""
+TROUBLES_MAX = 50
+"""Of them, those that aren't well and are told of, each (chosen: fifty pages' of both fit into a Temporal payload)."""
 
 
 class Page(NamedTuple):
@@ -43,6 +47,10 @@ class Component(NamedTuple):
     name: str
     status: str
     at: datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.status in (WELL, GONE)
 
 
 class Notice(NamedTuple):
@@ -86,10 +94,14 @@ def matters(name: str, wanted: Sequence[str]) -> bool:
 
 def summary(answer: object) -> Summary:
     """What a page's summary.json says. Groups of components are left out, and whatever has no name or no status."""
-    components = (component(one) for one in listed(dug(answer, "components")) if not dug(one, "group"))
+    rows = (component(one) for one in listed(dug(answer, "components"))[:MOST] if not dug(one, "group"))
+    components = {one.id: one for one in rows if one}
     incidents = dug(answer, "incidents")
-    notices = tuple(made for one in incidents[:MOST] if (made := notice(one))) if isinstance(incidents, list) else None
-    return Summary(text_at(answer, "page", "id")[:NAME_MAX], tuple(one for one in components if one)[:MOST], notices)
+    notices = {made.id: made for one in listed(incidents)[:MOST] if (made := notice(one))}
+    return Summary(
+        text_at(answer, "page", "id")[:NAME_MAX], tuple(components.values()),
+        tuple(notices.values()) if isinstance(incidents, list) else None,
+    )  # fmt: skip
 
 
 def component(row: object) -> Component | None:
@@ -119,3 +131,64 @@ def notice(row: object) -> Notice | None:
         began_at=moment_at(row, "created_at"),
         at=moment_at(row, "updated_at"),
     )
+
+
+class Trouble(Record):
+    """What wasn't well when a page was asked last."""
+
+    name: str
+    status: str
+
+
+class Seen(Record):
+    """What a page, by its own id, said last: what wasn't well, by its id."""
+
+    page: str = ""
+    components: dict[str, Trouble] = {}
+    notices: dict[str, Trouble] = {}
+
+
+class News(NamedTuple):
+    """What changed on a page since it was asked before."""
+
+    components: tuple[Component, ...]
+    notices: tuple[Notice, ...]
+    seen: Seen
+
+
+def news(said: Summary, before: Seen | None, at: datetime) -> News:
+    """What a page says now that it didn't `before`, `at` this moment.
+
+    With nothing known of before, all that is well is told, too: it may have become so while nobody looked. Incidents
+    that it no longer lists are over.
+    """
+    bad = {one.id: one for one in said.components if not one.over}
+    bad = {key: bad[key] for key in list(bad)[:TROUBLES_MAX]}
+    was = before.components if before else {}
+    fresh = [one for key, one in bad.items() if key not in was or was[key].status != one.status]
+    fresh += [one for one in said.components if one.over and (before is None or one.id in was)]
+    there = {one.id for one in said.components}
+    fresh += [Component(key, gone.name, GONE, at) for key, gone in was.items() if key not in there]
+    notices = before.notices if before else {}
+    told: tuple[Notice, ...] = ()
+    if said.notices is not None:
+        told, notices = tuple(_told(said.notices, notices, at)), _open(said.notices)
+    components = {key: Trouble(name=one.name, status=one.status) for key, one in bad.items()}
+    return News(tuple(fresh), told, Seen(page=said.page, components=components, notices=notices))
+
+
+def _open(notices: Sequence[Notice]) -> dict[str, Trouble]:
+    return {
+        one.id: Trouble(name=one.name, status=f"{one.status}/{one.impact}")
+        for one in [one for one in notices if not one.over][:TROUBLES_MAX]
+    }
+
+
+def _told(notices: Sequence[Notice], was: Mapping[str, Trouble], at: datetime) -> Iterator[Notice]:
+    now = _open(notices)
+    for one in notices:
+        if one.id in now and was.get(one.id) != now[one.id]:
+            yield one
+    for key, gone in was.items():
+        if key not in now:
+            yield Notice(key, gone.name, "resolved", at=at)

@@ -164,6 +164,10 @@ CORRELATION_GROUP_SIZE = Histogram(
     "How large a group was once an incident had come to it.",
     buckets=(2, 3, 5, 10, 20, 50, 100, 500, 1000, 10000),
 )
+STATUS_PAGE_POLLS = Counter(
+    "incident_manager_status_page_polls_total", "Times that a status page was asked how its provider is.",
+    ("provider", "result"),
+)  # fmt: skip
 # One process drains the outbox: what it said last is what counts, also after its restart.
 OUTBOX_PENDING = Gauge(
     "incident_manager_outbox_pending", "Accepted, not yet handed to Temporal.", multiprocess_mode="mostrecent"
@@ -307,6 +311,11 @@ def trained(seconds: float, accuracy: float | None) -> None:
     ML_TRAINING.observe(seconds)
     if accuracy is not None:
         ML_ACCURACY.set(accuracy)
+
+
+def polled(provider: str, answered: bool) -> None:
+    """Counts a status page that was asked."""
+    STATUS_PAGE_POLLS.labels(provider, "answered" if answered else "failed").inc()
 
 
 def triaged(stage: str, seconds: float, done: bool) -> None:
