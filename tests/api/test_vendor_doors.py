@@ -47,7 +47,7 @@ async def test_a_signed_post_is_an_incident_and_the_same_once_more_is_none(api: 
     assert [one["outcome"] for one in told] == ["created", "repeat", "merged"]
     assert len({one["incident_id"] for one in told}) == 1
     shown = (await api.get(f"/api/v1/incidents/{told[0]['incident_id']}")).json()
-    assert (shown["severity"], shown["affected_services"], shown["alert_count"]) == ("P1", ["chat"], 2)
+    assert (shown["severity"], shown["affected_resources"], shown["alert_count"]) == ("P1", ["chat"], 2)
 
 
 async def test_who_signs_with_another_secret_is_refused_and_what_went_well_is_nothing(api: httpx.AsyncClient) -> None:

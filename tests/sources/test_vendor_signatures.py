@@ -64,6 +64,12 @@ def test_a_header_may_hold_several_signatures(name: str) -> None:
     verify(name, Post(HELLO, NOW, several), WHSEC)
 
 
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_é", "whsec_a"])
+def test_a_secret_that_is_none_lets_nobody_in(secret: str) -> None:
+    with pytest.raises(Forged, match="intake"):
+        verify("openai", Post(HELLO, NOW, STANDARD), secret)
+
+
 @pytest.mark.parametrize("name", ["statuspage", "datadog", "opik"])
 def test_these_cannot_sign(name: str) -> None:
     assert SOURCES[name].verify is None
