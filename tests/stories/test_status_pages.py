@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+from temporalio.client import ScheduleActionExecutionStartWorkflow, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import TimeSkipper
 
@@ -16,11 +17,11 @@ from app.domain.alert import Alert
 from app.domain.requests import IncidentQuery
 from app.domain.vocabulary import Severity, Status
 from app.surroundings import Enrichment, StatusPage
-from tests.support.receivers import SILENCE, HttpReceiver, Reply, Request
-from tests.support.vendor import up
+from tests.support.receivers import SILENCE, HttpReceiver, Reply, Request, http_receiver
 from tests.support.world import Story, World, world_of_its_own
 from workers.schedules import ensure
 from workflows import names
+from workflows.upkeep import PollStatusPagesWorkflow
 
 
 class PageServer(HttpReceiver):
@@ -58,7 +59,10 @@ class Watch:
             while (info := (await schedule.describe()).info).num_actions < self.polls:
                 await asyncio.sleep(0.02)
         begun = info.recent_actions[-1].action
-        handle = client.get_workflow_handle(begun.workflow_id, run_id=begun.first_execution_run_id, result_type=Polled)
+        assert isinstance(begun, ScheduleActionExecutionStartWorkflow)
+        handle: WorkflowHandle[PollStatusPagesWorkflow, Polled] = client.get_workflow_handle(
+            begun.workflow_id, run_id=begun.first_execution_run_id, result_type=Polled
+        )
         async with asyncio.timeout(20):
             return await handle.result()
 
@@ -73,7 +77,9 @@ class Watch:
 
 @pytest.fixture
 async def watch(database_url: str) -> AsyncIterator[Watch]:
-    async with up(PageServer()) as openai, up(HttpReceiver()) as anthropic:
+    openai = PageServer()
+    await openai.comes_up()
+    async with http_receiver() as anthropic:
         pages = (
             StatusPage(provider="openai", url=f"http://127.0.0.1:{openai.port}"),
             StatusPage(provider="anthropic", url=f"http://127.0.0.1:{anthropic.port}"),
@@ -82,6 +88,7 @@ async def watch(database_url: str) -> AsyncIterator[Watch]:
         async with world_of_its_own(database_url, "alice", triaging=False, around=around) as world:
             await ensure(world.skipper.client, Settings(enrichment=around))
             yield Watch(world, openai, anthropic)
+    await openai.goes_down()
 
 
 async def test_a_component_goes_down_and_comes_back(watch: Watch) -> None:
