@@ -17,7 +17,9 @@ from app.sources.text import first_said
 
 NAME = "datadog"
 PREFIX = re.compile(r"\s*\[([^\[\]]{0,500})\]")
-TRANSITION = re.compile(r"(?:re-?)?(trigger|alert|warn|no data|recover|renotif|mute)", re.IGNORECASE)
+TRANSITION = re.compile(
+    r"(?:re-?)?(trigger|alert|warn|no data|recover|renotif|mute)(?:ed|ing|y|d)?(?: on (.*))?", re.IGNORECASE | re.DOTALL
+)
 PRIORITY = re.compile(r"P([1-5])", re.IGNORECASE)
 TAGS = ("provider", "model", "model_group", "team", "region", "host", "kube_namespace", "ml_app")
 
@@ -48,15 +50,15 @@ def titled(title: str) -> Told:
         inside, rest = found[1].strip(), told.name[found.end() :].strip()
         if PRIORITY.fullmatch(inside):
             told = told._replace(name=rest, priority=inside)
-        elif state := _transition(inside):
-            told = told._replace(name=rest, transition=state, scope=inside.partition(" on ")[2].strip())
+        elif state := TRANSITION.fullmatch(inside):
+            told = told._replace(name=rest, transition=state[1].lower(), scope=(state[2] or "").strip())
         else:
             break
     return told if told.name else Told(title.strip(), told.transition)
 
 
 def _transition(said: str) -> str:
-    found = TRANSITION.match(said.strip())
+    found = TRANSITION.fullmatch(said.strip())
     return found[1].lower() if found else ""
 
 

@@ -70,6 +70,7 @@ def test_the_default_template_is_read_by_its_title(title: str, severity: Severit
 
 @pytest.mark.parametrize(("title", "name"), [
     ("[prod] errors", "[prod] errors"), ("[Triggered]", "[Triggered]"), ("plain", "plain"), ("[P1] x", "x"),
+    ("[Alerts team] errors", "[Alerts team] errors"), ("[Re-Warn] x", "x"),
 ])  # fmt: skip
 def test_a_title_of_its_own_stays(title: str, name: str) -> None:
     assert titled(title).name == name
