@@ -1,6 +1,6 @@
 """The activities, constructed: the worker's half of the composition root."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,7 @@ from activities.directory import Directory
 from activities.enriching import Enriching
 from activities.holding import Holding
 from activities.playbooks import Playbooks as PlaybookDeeds
+from activities.polling import Polling, Watched
 from activities.projection import Projection
 from activities.routing import Routing
 from activities.sending import Sending, Words
@@ -25,18 +26,21 @@ from app.actions.base import Action
 from app.channels.base import Channel
 from app.channels.rendering import rendered
 from app.config import Settings
+from app.domain.access import Principal
 from app.domain.correlation import Rules, Strategy
 from app.domain.notification import Message
 from app.domain.suppression import Flapping
 from app.domain.template import Template
-from app.domain.vocabulary import ChannelName
-from app.enrichers import ENRICHERS
+from app.domain.vocabulary import ActorType, ChannelName, Role
+from app.enrichers import ENRICHERS, status
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.http import Http
-from app.runtime import NO_ACTIONS, link, lived, public, reachable, targets
+from app.runtime import NO_ACTIONS, link, lived, public, reachable, redacting, targets
+from app.service.alerts import Alerts
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
+from app.store.alerts import AlertStore
 from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
 from app.store.database import Pool
@@ -55,6 +59,8 @@ from app.store.turns import TurnStore
 from app.surroundings import Enrichment
 from app.telemetry import metrics
 
+PAGE_ANSWERS_WITHIN_SECS = 10.0
+
 
 @dataclass(frozen=True)
 class Crew:
@@ -67,6 +73,7 @@ class Crew:
     projection: Projection
     sending: Sending
     playbooks: PlaybookDeeds
+    polling: Polling
 
 
 @asynccontextmanager
@@ -94,8 +101,9 @@ def crew(
     channels: Mapping[ChannelName, Channel],
     enriching: Enriching,
     actions: Mapping[str, Action] = NO_ACTIONS,
+    pages: Sequence[Watched] = (),
 ) -> Crew:
-    """The activities over open connections, channels, enrichers and the actions of playbooks."""
+    """The activities over open connections, channels, enrichers, the actions of playbooks and status pages."""
     incidents, documents, messages, deliveries = (
         IncidentStore(connections, targets(settings)), DocumentStore(connections), MessageStore(connections),
         DeliveryStore(
@@ -126,7 +134,25 @@ def crew(
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
         playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, one_click),
+        polling=polling(settings, connections, pages),
     )
+
+
+@asynccontextmanager
+async def watching(settings: Settings) -> AsyncIterator[Sequence[Watched]]:
+    """The status pages that are asked every now and then."""
+    said = settings.enrichment
+    async with Http(reachable(settings), deadline_secs=min(said.timeout_secs, PAGE_ANSWERS_WITHIN_SECS)) as http:
+        yield [status.Watched(http, provider, page) for provider, page in status.pages(said).items()]
+
+
+def polling(settings: Settings, connections: Pool, pages: Sequence[Watched]) -> Polling:
+    """Its alerts come in as everybody's do; the gateway's dispatcher finds them by itself, within half a second."""
+    said = settings.deduplication
+    store = AlertStore(connections, timedelta(seconds=said.window_secs), frozenset(said.keep_open_sources))
+    alerts = Alerts(store, lambda: None, said.fingerprint_enabled, redacting(settings))
+    poller = Principal(name="statuspage", role=Role.INGEST, actor_type=ActorType.INTEGRATION, id="tool:statuspage")
+    return Polling(pages, partial(alerts.ingest, poller), metrics.polled)
 
 
 def classifying(settings: Settings, connections: Pool) -> Classifying | None:

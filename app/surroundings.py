@@ -62,6 +62,9 @@ class Enrichment(Section):
     loki: Loki = Field(Loki(), description="Kinds of errors in Loki's logs.")
     elasticsearch: Elasticsearch = Field(Elasticsearch(), description="Kinds of errors in Elasticsearch's logs.")
     status_pages: tuple[StatusPage, ...] = Field((), max_length=50, description="Providers' own word.")
+    status_poll_secs: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        90, description="How often those pages are asked for alerts of their own; 0 = never."
+    )
     enabled: bool = Field(True, description="Look up what is known around an incident.")
     enable_historical: bool = Field(True, description="Similar incidents of the past.")
     enable_service: bool = Field(True, description="The service catalogue.")

@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from activities.classifying import Classifying
 from app.config import Settings, Temporal
-from app.crew import crew, enriching, playing
+from app.crew import crew, enriching, playing, watching
 from app.runtime import channels, database_url, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
@@ -36,14 +36,15 @@ async def run(settings: Settings) -> None:
         ways = await stack.enter_async_context(channels(settings))
         connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
         around = await stack.enter_async_context(enriching(settings, connections))
+        pages = await stack.enter_async_context(watching(settings))
         client = await connected(settings.temporal, stop)
         if client is None:
             return
         doing = await stack.enter_async_context(playing(settings, connections, client, ways))
-        staff = crew(settings, connections, ways, around, doing)
+        staff = crew(settings, connections, ways, around, doing, pages)
         for worker in workers(client, staff):
             await stack.enter_async_context(worker)
-        await ensure(client, settings.ml)
+        await ensure(client, settings)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
         beside = [

@@ -12,7 +12,7 @@ from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow
 from workflows.playbook import PlaybookWorkflow
-from workflows.upkeep import RetrainWorkflow
+from workflows.upkeep import PollStatusPagesWorkflow, RetrainWorkflow
 
 GRACE = timedelta(seconds=15)
 """What is under way may end before the worker does (a page takes 12 s at most)."""
@@ -49,15 +49,6 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
         max_concurrent_activities=ENRICHED_AT_ONCE,
         graceful_shutdown_timeout=GRACE,
     )
-    upkeep = Worker(
-        client,
-        task_queue=names.UPKEEP,
-        workflows=[RetrainWorkflow],
-        activities=[crew.upkeep.train],
-        workflow_runner=runner(),
-        max_concurrent_activities=1,
-        graceful_shutdown_timeout=GRACE,
-    )
     playbooks = Worker(
         client,
         task_queue=names.PLAYBOOKS,
@@ -78,8 +69,8 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
     return [
         incidents,
         enriching,
-        upkeep,
         playbooks,
+        *_upkeep(client, crew),
         *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items()),
     ]
 
@@ -98,3 +89,25 @@ def _sending(client: Client, queue: str, crew: Crew, slots: int) -> Worker:
         max_concurrent_activities=slots,
         graceful_shutdown_timeout=GRACE,
     )
+
+
+def _upkeep(client: Client, crew: Crew) -> list[Worker]:
+    """What is asked every minute waits for no training."""
+    training = Worker(
+        client,
+        task_queue=names.UPKEEP,
+        workflows=[RetrainWorkflow],
+        activities=[crew.upkeep.train],
+        workflow_runner=runner(),
+        max_concurrent_activities=1,
+        graceful_shutdown_timeout=GRACE,
+    )
+    polling = Worker(
+        client,
+        task_queue=names.POLLING,
+        workflows=[PollStatusPagesWorkflow],
+        activities=[crew.polling.status_pages],
+        workflow_runner=runner(),
+        graceful_shutdown_timeout=GRACE,
+    )
+    return [training, polling]

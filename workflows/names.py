@@ -16,6 +16,10 @@ UPKEEP = "upkeep"
 RETRAIN = "retrain"
 RETRAIN_DAILY = "retrain-daily"
 
+POLLING = "polling"
+"""What is asked every minute or so: never behind a training."""
+POLL_STATUS_PAGES = "poll-status-pages"
+
 SEVERITY = SearchAttributeKey.for_keyword("IncidentSeverity")
 STATUS = SearchAttributeKey.for_keyword("IncidentStatus")
 SERVICE = SearchAttributeKey.for_keyword("IncidentService")

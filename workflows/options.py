@@ -42,6 +42,11 @@ TRAINING_HEARTBEAT = timedelta(seconds=30)
 TRAINING_RETRY = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_attempts=3)
 """What fails three times fails for a reason; tomorrow it is tried again."""
 
+POLL_TIMEOUT = timedelta(seconds=60)
+"""Longer than a page may take to answer (10 s), with what PostgreSQL needs."""
+POLL_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+"""For ever: only PostgreSQL can be away, and what was seen is not to be lost. The next poll waits for this one."""
+
 SEND_TIMEOUT = timedelta(seconds=20)
 """Longer than any channel's own deadline (10 s)."""
 

@@ -2,6 +2,7 @@
 
 from temporalio import workflow
 
+from activities.polling import Poll, Polled, Polling
 from activities.upkeep import Train, Trained, Upkeep
 from workflows import names, options
 
@@ -18,4 +19,19 @@ class RetrainWorkflow:
             start_to_close_timeout=options.TRAINING_TIMEOUT,
             heartbeat_timeout=options.TRAINING_HEARTBEAT,
             retry_policy=options.TRAINING_RETRY,
+        )
+
+
+@workflow.defn(name="poll-status-pages")
+class PollStatusPagesWorkflow:
+    @workflow.run
+    async def run(self) -> Polled:
+        """Asks the providers' status pages. What the schedule's last run has seen is where this one begins."""
+        last = workflow.get_last_completion_result(Polled) if workflow.has_last_completion_result() else None
+        return await workflow.execute_activity_method(
+            Polling.status_pages,
+            Poll(at=workflow.now(), before=last.seen if last else {}),
+            task_queue=names.POLLING,
+            start_to_close_timeout=options.POLL_TIMEOUT,
+            retry_policy=options.POLL_RETRY,
         )

@@ -19,9 +19,9 @@ from app.actions.slack import Refusal, called, complaint, said
 from app.actions.telling import Subject
 from app.channels.slack import Slack, escaped
 from app.channels.words import cut
+from app.domain.digging import dug, listed
 from app.domain.record import Record
 from app.domain.vocabulary import ChannelName
-from app.enrichers.asking import dug, listed
 from app.net.http import Http
 
 TOPIC = 250

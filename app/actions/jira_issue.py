@@ -18,9 +18,9 @@ from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.actions.telling import Subject, Text
 from app.automation import Jira
 from app.channels.base import plain
+from app.domain.digging import dug, listed
 from app.domain.enrichment import cut
 from app.domain.record import Record
-from app.enrichers.asking import dug, listed
 from app.net.http import Http
 
 INDEXED = timedelta(seconds=30)

@@ -13,9 +13,10 @@ from pydantic import Field, StringConstraints
 from app.actions.api import answered
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.channels.base import plain
+from app.domain.digging import dug, listed
 from app.domain.enrichment import cut
 from app.domain.record import Record
-from app.enrichers.asking import credentials, dug, escaped, listed
+from app.enrichers.asking import credentials, escaped
 from app.net.http import Http
 from app.surroundings import Elasticsearch, Loki
 from app.telemetry.logs import redacted

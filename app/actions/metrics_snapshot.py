@@ -15,8 +15,9 @@ from pydantic import Field, StringConstraints
 from app.actions.api import answered
 from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.channels.base import plain
+from app.domain.digging import dug, listed
 from app.domain.record import Record
-from app.enrichers.asking import credentials, dug, line, listed
+from app.enrichers.asking import credentials, line
 from app.enrichers.prometheus import course
 from app.net.http import Http
 

@@ -20,18 +20,22 @@ SHOWN = 200
 
 async def asked(http: Http, url: str, headers: Mapping[str, str], body: object = None) -> Any:
     """The JSON of a 2xx to a GET, or with a body to a POST. Raises: NoAnswer."""
+    return parsed(await answered(http, url, headers, body))
+
+
+async def answered(http: Http, url: str, headers: Mapping[str, str], body: object = None) -> Answer:
+    """Whatever is answered to a GET, or with a body to a POST. Raises: NoAnswer."""
     try:
         if body is None:
-            answer = await http.get(url, dict(headers), read_at_most=READ_AT_MOST)
-        else:
-            said = {**headers, "content-type": "application/json"}
-            answer = await http.post(url, json.dumps(body).encode(), said, read_at_most=READ_AT_MOST)
+            return await http.get(url, dict(headers), read_at_most=READ_AT_MOST)
+        said = {**headers, "content-type": "application/json"}
+        return await http.post(url, json.dumps(body).encode(), said, read_at_most=READ_AT_MOST)
     except (Busy, Unanswered, Blocked, Invalid) as no:
         raise NoAnswer(line(str(no))) from no
-    return _json(answer)
 
 
-def _json(answer: Answer) -> Any:
+def parsed(answer: Answer) -> Any:
+    """The JSON of a 2xx. Raises: NoAnswer."""
     if not 200 <= answer.status < 300:
         raise NoAnswer(f"answered {answer.status}: {line(answer.text)}")
     if len(answer.text.encode()) >= READ_AT_MOST:
@@ -62,20 +66,3 @@ def credentials(said: Remote) -> dict[str, str]:
         pair = f"{said.username}:{said.password.get_secret_value()}".encode()
         return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
     return {}
-
-
-def dug(found: object, *path: str | int) -> Any:
-    """What is at a place in somebody's JSON; None where it isn't."""
-    for step in path:
-        if isinstance(found, dict) and isinstance(step, str):
-            found = found.get(step)
-        elif isinstance(found, list) and isinstance(step, int) and -len(found) <= step < len(found):
-            found = found[step]
-        else:
-            return None
-    return found
-
-
-def listed(found: object) -> list[Any]:
-    """A list, empty where somebody's JSON has something else there."""
-    return found if isinstance(found, list) else []

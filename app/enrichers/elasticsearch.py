@@ -12,8 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import quote
 
+from app.domain.digging import dug, listed
 from app.domain.enrichment import About, Found
-from app.enrichers.asking import asked, credentials, dug, listed
+from app.enrichers.asking import asked, credentials
 from app.enrichers.loki import KINDS, errors
 from app.surroundings import Enrichment
 

@@ -13,8 +13,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlencode
 
+from app.domain.digging import dug, listed
 from app.domain.enrichment import About, Found, NoAnswer
-from app.enrichers.asking import asked, credentials, dug, escaped, listed
+from app.enrichers.asking import asked, credentials, escaped
 from app.surroundings import Enrichment
 
 if TYPE_CHECKING:

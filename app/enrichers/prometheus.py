@@ -15,8 +15,9 @@ from string import Template
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from urllib.parse import urlencode
 
+from app.domain.digging import dug, listed
 from app.domain.enrichment import About, Found, NoAnswer
-from app.enrichers.asking import asked, credentials, dug, escaped, line, listed
+from app.enrichers.asking import asked, credentials, escaped, line
 from app.surroundings import Enrichment
 
 if TYPE_CHECKING:

@@ -1,9 +1,4 @@
-"""What the providers say themselves, on their status pages.
-
-Source of the format: https://status.claude.com/api/v2/summary.json (Statuspage); incident.io's pages, OpenAI's among
-them, answer at the same place without `incidents`. Judged by the components that matter: the page as a whole also
-speaks of what nobody here uses.
-"""
+"""What the providers say themselves, on their status pages."""
 
 from __future__ import annotations
 
@@ -11,10 +6,11 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from app.domain.enrichment import About, Found, NoAnswer
-from app.enrichers.asking import asked, dug, listed
+from app.domain.status_page import KNOWN, SUMMARY, WELL, Page, Summary, matters, summary
+from app.enrichers.asking import answered, asked, parsed
 from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
@@ -23,20 +19,49 @@ if TYPE_CHECKING:
 
 SAID_BY = ("provider", "api_provider", "llm_provider", "gen_ai.system", "gen_ai.provider.name")
 SHOWN = 5
+UNCHANGED = 304
 
 
-class Page(NamedTuple):
-    url: str
-    components: tuple[str, ...] = ()
+def pages(said: Enrichment) -> dict[str, Page]:
+    """Provider → its page, of those that the settings name and that have an address."""
+    found = {}
+    for page in said.status_pages:
+        known = KNOWN.get(page.provider.lower(), Page(""))
+        if url := page.url or known.url:
+            found[page.provider.lower()] = Page(url, page.components or known.components)
+    return found
 
 
-KNOWN = {
-    "openai": Page("https://status.openai.com", ("Chat Completions", "Responses", "Embeddings", "Batch")),
-    "anthropic": Page("https://status.claude.com", ("Claude API",)),
-    "cohere": Page("https://status.cohere.com"),
-    "mistral": Page("https://status.mistral.ai"),
-    "groq": Page("https://groqstatus.com"),
-}
+def relevant(provider: str, page: Page, said: Summary) -> Summary:
+    """What a page says of the components that matter. Raises: NoAnswer when it has none of them."""
+    matter = tuple(one for one in said.components if matters(one.name, page.components))
+    if not matter:
+        raise NoAnswer(f"{provider}'s status page has none of the components: {', '.join(page.components) or 'any'}")
+    notices = said.notices
+    if notices is not None:
+        notices = tuple(one for one in notices if one.concerns(page.components) and not one.maintenance)
+    return Summary(said.page, matter, notices)
+
+
+@dataclass
+class Watched:
+    """A page that is asked again and again. Its answer is kept for when it says that nothing has changed since."""
+
+    http: Http
+    provider: str
+    page: Page
+    etag: str = ""
+    last: Summary | None = None
+
+    async def look(self) -> Summary:
+        """What it says of what matters. Raises: NoAnswer."""
+        known = {"if-none-match": self.etag} if self.etag and self.last else {}
+        answer = await answered(self.http, f"{self.page.url}{SUMMARY}", known)
+        if answer.status == UNCHANGED and self.last is not None:
+            return self.last
+        self.last = relevant(self.provider, self.page, summary(parsed(answer)))
+        self.etag = answer.headers.get("etag", "")
+        return self.last
 
 
 @dataclass(frozen=True)
@@ -49,13 +74,8 @@ class Status:
 
     @classmethod
     def configured(cls, said: Enrichment, http: Http, _: Stores) -> Self | None:
-        pages = {}
-        for page in said.status_pages:
-            known = KNOWN.get(page.provider.lower(), Page(""))
-            url = page.url or known.url
-            if url:
-                pages[page.provider.lower()] = Page(url, page.components or known.components)
-        return cls(http, pages, said.patience(cls.name, 3)) if pages else None
+        found = pages(said)
+        return cls(http, found, said.patience(cls.name, 3)) if found else None
 
     def key(self, about: About) -> str:
         return "\0".join(self._named(about))
@@ -84,22 +104,9 @@ class Status:
     async def _ask(self, provider: str) -> list[dict[str, str]]:
         """The components that matter and aren't well."""
         page = self.pages[provider]
-        answer = await asked(self.http, f"{page.url}/api/v2/summary.json", {})
-        states = [
-            (str(dug(component, "name"))[:200], str(dug(component, "status"))[:100])
-            for component in listed(dug(answer, "components"))
-            if dug(component, "name") and dug(component, "status") and not dug(component, "group")
-        ]
-        matter = [(name, status) for name, status in states if matters(name, page.components)]
-        if not matter:
-            raise NoAnswer(
-                f"{provider}'s status page has none of the components: {', '.join(page.components) or 'any'}"
-            )
-        return [{"component": name, "status": status} for name, status in matter if status != "operational"][:50]
-
-
-def matters(name: str, wanted: tuple[str, ...]) -> bool:
-    return not wanted or any(one.lower() in name.lower() for one in wanted)
+        said = summary(await asked(self.http, f"{page.url}{SUMMARY}", {}))
+        matter = relevant(provider, page, said).components
+        return [{"component": one.name, "status": one.status} for one in matter if one.status != WELL][:50]
 
 
 def told(troubles: list[dict[str, str]]) -> str:

@@ -72,7 +72,7 @@ class Incidents:
         who.may(Scope.READ)
         async with answering():
             await self.store.get(incident_id)
-        handle = self.temporal.get_workflow_handle_for(IncidentWorkflow.run, names.workflow_id(incident_id))
+        handle = self.temporal.get_workflow_handle(names.workflow_id(incident_id))
         try:
             async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
                 standing = await handle.query(IncidentWorkflow.standing, rpc_timeout=ANSWER_WITHIN)

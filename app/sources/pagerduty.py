@@ -15,6 +15,7 @@ from app.domain.decode import PROBLEMS_SHOWN, decode, path_of, problems
 from app.domain.errors import Invalid
 from app.domain.record import Record
 from app.domain.vocabulary import Environment, Severity
+from app.sources import opik
 from app.sources.text import VALUE_MAX, as_text, cut, flat, without_content, without_nulls
 
 M = TypeVar("M", bound=BaseModel)
@@ -130,7 +131,8 @@ def event(obj: object, *, new_key: Callable[[], str]) -> Event:
         return Event(routing_key=update.routing_key, dedup_key=update.dedup_key, alert=alert)
     trigger = _read(Trigger, said)
     key = trigger.dedup_key if trigger.dedup_key.strip() else new_key()
-    return Event(routing_key=trigger.routing_key, dedup_key=key, alert=_triggered(trigger, key))
+    alert = opik.through_pagerduty(_triggered(trigger, key), trigger.payload.custom_details)
+    return Event(routing_key=trigger.routing_key, dedup_key=key, alert=alert)
 
 
 def change(obj: object) -> ChangeEvent:

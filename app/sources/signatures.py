@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from app.sources.base import Forged, Post, Stale
 
@@ -51,7 +51,14 @@ def standard_webhooks(post: Post, secrets: Sequence[str]) -> None:
     signed_at, name = post.headers.get("webhook-timestamp", ""), post.headers.get("webhook-id", "")
     check_age(post.at, signed_at)
     moment, body = datetime.fromtimestamp(int(float(signed_at)), UTC), post.body.decode("utf-8", "replace")
-    wanted = [Webhook(secret).sign(name, moment, body).encode() for secret in secrets]
+    wanted = [_signer(secret).sign(name, moment, body).encode() for secret in secrets]
     given = post.headers.get("webhook-signature", "").encode("utf-8", "replace").split()
     if not name or not any(hmac.compare_digest(one, said) for one in wanted for said in given):
         raise Forged("The signature is missing or wrong.")
+
+
+def _signer(secret: str) -> Webhook:
+    try:
+        return Webhook(secret)
+    except (ValueError, EmptyWebhookSecretError) as no:
+        raise Forged("A secret in intake.tools is none of Standard Webhooks: whsec_ and base64.") from no

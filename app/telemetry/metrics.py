@@ -34,7 +34,8 @@ from app.domain.vocabulary import ChannelName, Severity
 
 SOURCES = frozenset({
     "api", "alertmanager", "pagerduty", "grafana", "litellm", "langfuse", "email", "cloudevents", "evidently",
-    "garak", "otlp", "promptfoo", "sentinel",
+    "garak", "otlp", "promptfoo", "sentinel", "statuspage", "openai", "anthropic", "sentry", "datadog", "opik",
+    "github",
 })  # fmt: skip
 RESULTS = frozenset({"created", "merged", "reopened", "repeat", "resolved", "ignored", "rejected"})
 LEVELS = frozenset(str(level) for level in range(1, 11))
@@ -165,6 +166,10 @@ CORRELATION_GROUP_SIZE = Histogram(
     "How large a group was once an incident had come to it.",
     buckets=(2, 3, 5, 10, 20, 50, 100, 500, 1000, 10000),
 )
+STATUS_PAGE_POLLS = Counter(
+    "incident_manager_status_page_polls_total", "Times that a status page was asked how its provider is.",
+    ("provider", "result"),
+)  # fmt: skip
 # One process drains the outbox: what it said last is what counts, also after its restart.
 OUTBOX_PENDING = Gauge(
     "incident_manager_outbox_pending", "Accepted, not yet handed to Temporal.", multiprocess_mode="mostrecent"
@@ -308,6 +313,11 @@ def trained(seconds: float, accuracy: float | None) -> None:
     ML_TRAINING.observe(seconds)
     if accuracy is not None:
         ML_ACCURACY.set(accuracy)
+
+
+def polled(provider: str, answered: bool) -> None:
+    """Counts a status page that was asked."""
+    STATUS_PAGE_POLLS.labels(provider, "answered" if answered else "failed").inc()
 
 
 def triaged(stage: str, seconds: float, done: bool) -> None:
