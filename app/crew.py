@@ -33,8 +33,10 @@ from app.domain.vocabulary import ChannelName
 from app.enrichers import ENRICHERS
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
+from app.net.breakers import Breakers
 from app.net.http import Http
 from app.runtime import NO_ACTIONS, link, lived, public, reachable, targets
+from app.service.breakers import Breaking
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
 from app.store.catalogue import CatalogueStore
@@ -70,14 +72,16 @@ class Crew:
 
 
 @asynccontextmanager
-async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enriching]:
+async def enriching(
+    settings: Settings, connections: Pool, breakers: Breakers | None = None
+) -> AsyncIterator[Enriching]:
     """What looks around incidents, as the settings have it: nobody, where that is switched off."""
     said = settings.enrichment
     stores = Stores(
         HistoryStore(connections), DocumentStore(connections), CatalogueStore(connections), ChangeStore(connections)
     )
     answers = Answers.made(said.cache_ttl_secs, settings.redis.url)
-    async with Http(reachable(settings), deadline_secs=said.timeout_secs) as http:
+    async with Http(reachable(settings), deadline_secs=said.timeout_secs, breakers=breakers) as http:
         made = [configured(said, http, stores) for configured in ENRICHERS.values()] if said.enabled else []
         try:
             yield Enriching(
@@ -177,12 +181,18 @@ def own_words(documents: DocumentStore) -> Words:
 
 @asynccontextmanager
 async def playing(
-    settings: Settings, connections: Pool, temporal: Client, channels: Mapping[ChannelName, Channel]
+    settings: Settings,
+    connections: Pool,
+    temporal: Client,
+    channels: Mapping[ChannelName, Channel],
+    breaking: Breaking | None = None,
 ) -> AsyncIterator[Mapping[str, Action]]:
     """The actions of playbooks, as a worker carries them out."""
     incidents = Incidents(
         IncidentStore(connections, targets(settings)), DeliveryStore(connections), temporal, lived(settings)
     )
     command = books.commanding(incidents)
-    async with books.actions(settings, reachable(settings), channels, command, partial(link, settings)) as made:
+    async with books.actions(
+        settings, reachable(settings), channels, command, partial(link, settings), breaking
+    ) as made:
         yield made

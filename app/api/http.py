@@ -25,6 +25,7 @@ from app.api.grpc.server import serving
 from app.api.openapi import completed
 from app.api.rest import (
     analytics,
+    breakers,
     catalogue,
     changes,
     chatops,
@@ -76,6 +77,7 @@ ROUTERS = (
     lint.router,
     ml.router,
     templates.router,
+    breakers.router,
     health.router,
 )
 KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection, so that they close it, not we

@@ -55,7 +55,7 @@ class Status:
             url = page.url or known.url
             if url:
                 pages[page.provider.lower()] = Page(url, page.components or known.components)
-        return cls(http, pages, said.patience(cls.name, 3)) if pages else None
+        return cls(http.by_host("status"), pages, said.patience(cls.name, 3)) if pages else None
 
     def key(self, about: About) -> str:
         return "\0".join(self._named(about))
