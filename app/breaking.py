@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, FilePath, TypeAdapter
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, FilePath, TypeAdapter, ValidationError
 
 from app.domain import breaker
 from app.section import Count, Name, Seconds, Section
@@ -178,4 +178,8 @@ def in_file(path: Path) -> dict[str, BreakerSettings]:
     except yaml.YAMLError as no:
         mark = getattr(no, "problem_mark", None)
         raise ValueError(f"is no YAML{f' in line {mark.line + 1}' if mark else ''}") from None
-    return TypeAdapter(CircuitBreakers).validate_python(written or {})
+    try:
+        return TypeAdapter(CircuitBreakers).validate_python(written or {})
+    except ValidationError as wrong:
+        found = (f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in wrong.errors())
+        raise ValueError("; ".join(found)) from None

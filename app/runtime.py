@@ -182,9 +182,7 @@ def services(
     store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
     shown = IncidentStore(connections, targets(settings))
     incidents = Incidents(shown, DeliveryStore(connections), temporal, life)
-    simulations = Simulations(
-        DocumentStore(connections), TurnStore(connections), frozenset(channels), settings.escalation.default_policy
-    )
+    simulations = simulating(settings, connections, channels)
     documents = documented(settings, connections, actions)
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
     alerts = Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled)
@@ -221,9 +219,7 @@ def services(
             settings.notifications.one_click_secs,
         ),
         simulations=simulations,
-        routes=Routes(
-            DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
-        ),
+        routes=routes(settings, connections, simulations),
         breaking=sharing(breakers or circuit_breakers(settings), connections),
     )  # fmt: skip
 
@@ -240,6 +236,16 @@ def doors(settings: Settings) -> Mapping[str, Door]:
         secrets = [secret.get_secret_value() for secret in tool.secrets]
         known[name] = Door(name, SOURCES[kind], secrets, tool.service, tool.environment, tool.labels)
     return known
+
+
+def simulating(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Simulations:
+    policy = settings.escalation.default_policy
+    return Simulations(DocumentStore(connections), TurnStore(connections), frozenset(channels), policy)
+
+
+def routes(settings: Settings, connections: Pool, simulations: Simulations) -> Routes:
+    policy = settings.escalation.default_policy
+    return Routes(DocumentStore(connections), RoutingStore(connections), simulations, policy)
 
 
 def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:

@@ -104,8 +104,8 @@ class Email:
                 await server.send_message(mail, recipients=[recipient])
             with contextlib.suppress(aiosmtplib.SMTPException):
                 await server.quit(timeout=GOODBYE_SECS)
-        except aiosmtplib.SMTPResponseException as no:
-            if no.code == GOING_AWAY:
+        except (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused) as no:
+            if GOING_AWAY in codes(no):
                 call.failed()
             raise
         finally:
@@ -130,6 +130,11 @@ def undelivered(refusal: aiosmtplib.SMTPException) -> Undelivered:
     if isinstance(refusal, aiosmtplib.SMTPResponseException):
         return Undelivered(f"{refusal.code} {plain(refusal.message)}"[:300], LATER)
     return Undelivered(plain(str(refusal))[:300] or type(refusal).__name__, SOON)
+
+
+def codes(no: aiosmtplib.SMTPResponseException | aiosmtplib.SMTPRecipientsRefused) -> set[int]:
+    """The server's replies that said no."""
+    return {one.code for one in no.recipients} if isinstance(no, aiosmtplib.SMTPRecipientsRefused) else {no.code}
 
 
 def letter(message: Message, sender: str, recipient: str) -> EmailMessage:

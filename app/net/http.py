@@ -233,7 +233,7 @@ class Http:
         self.names.close()
 
     def named(self, dependency: str | None) -> "Http":
-        """The same way out to one dependency, behind the breaker of that name; None: behind none, to see who is down."""
+        """The same way out to one dependency, behind the breaker of that name; None: behind none, to see who is up."""
         view = copy.copy(self)
         view.dependency = lambda _: dependency
         return view
