@@ -13,7 +13,7 @@ from app.domain.record import Record
 SPANS = 10
 """Parts of the window in which calls are counted: as each one passes, so much is forgotten."""
 MOMENT = timedelta(seconds=1)
-"""When to ask again while all probes are under way (chosen)."""
+"""When to ask again, at the soonest, while all probes are under way (chosen)."""
 FORCED_AGAIN = timedelta(seconds=30)
 """When to ask again while somebody keeps it open by hand: their word has no end of its own (chosen)."""
 
@@ -125,9 +125,13 @@ class Breaker:
         return replace(self, probes=(*probes, (number, now)), probed=number), Ticket(self.epoch, number)
 
     def due(self, now: datetime, at_latest: timedelta | None = None) -> datetime:
-        """When whoever was given no leave should ask again."""
+        """When whoever was given no leave should ask again.
+
+        While probes are under way, when they have taken twice as long: many who wait don't ask all the time.
+        """
         if self.state is not State.OPEN:
-            return now + MOMENT
+            oldest = min((at for _, at in self.probes), default=now)
+            return now + max(MOMENT, now - oldest)
         if self.forced or self.until is None:
             return now + FORCED_AGAIN
         if at_latest is not None and self.since is not None:

@@ -26,7 +26,12 @@ async def test_an_administrator_opens_closes_and_resets_and_others_only_look(hou
     responder, sender = await house.keys.create("ann", Role.RESPONDER), await house.keys.create("ci", Role.INGEST)
     async with house.visitor(admin) as hand:
         opened = (await hand.post(f"{AT}/Edge_Agent/open", json={"reason": "they asked for it"})).json()
-        assert (opened["name"], opened["state"], opened["forced"], opened["until"]) == ("edge-agent", "open", True, None)
+        assert (opened["name"], opened["state"], opened["forced"], opened["until"]) == (
+            "edge-agent",
+            "open",
+            True,
+            None,
+        )
         assert (opened["by"], opened["reason"]) == ("root", "they asked for it")
         assert (await hand.post(f"{AT}/edge-agent/open")).json() == opened
         assert (await hand.post(f"{AT}/slack/close")).json()["by"] is None

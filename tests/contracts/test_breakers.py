@@ -14,6 +14,7 @@ from app.breaking import BUILT_IN, BreakerSettings, CircuitBreakers, configs, in
 from app.channels import CHANNELS
 from app.child import CannotStart
 from app.config import Notifications, Settings, Smtp
+from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.breaker import Config, Recovery, State
 from app.domain.enrichment import Found, NoAnswer, Resting
 from app.domain.errors import Invalid
@@ -25,10 +26,9 @@ from app.environment import BadSettings, load
 from app.net.breakers import Breakers, Open
 from app.net.http import LOOPBACK, Blocked, Http, Unanswered
 from app.runtime import circuit_breakers
+from app.service.breakers import Breaking, Why
 from app.store.breakers import BreakerStore
 from app.store.database import Pool
-from app.service.breakers import Breaking, Why
-from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from tests.support.pages import PAGE
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, http_receiver, mail_receiver
 
@@ -205,7 +205,7 @@ async def test_a_mail_server_that_hangs_up_is_left_alone_and_one_that_refuses_so
         assert mail is not None
         server.replies["RCPT"].extend(["550 nobody"] * 4 + ["421 going away"] * 3)
         for _ in range(7):
-            with pytest.raises(Undelivered, match="550|421"):
+            with pytest.raises(Undelivered, match=r"550|421"):
                 await mail.send(PAGE, mail.Address(email="ann@example.com"))
         with pytest.raises(Unasked, match="smtp is open"):
             await mail.send(PAGE, mail.Address(email="ann@example.com"))
@@ -255,7 +255,8 @@ async def test_processes_tell_each_other_and_one_of_them_makes_each_transition(c
     await one.share()
     view = await one.get(ME, "shop")
     assert (view.state, view.by, view.reason) == (State.CLOSED, "local", "they said sorry")
-    fails(one), fails(other)
+    fails(one)
+    fails(other)
     await one.share()
     made = one.breakers.of("shop").version
     await other.share()

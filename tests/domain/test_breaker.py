@@ -78,6 +78,7 @@ def test_open_it_gives_no_leave_until_its_time_has_come_and_then_to_so_many_at_o
     probing, _ = given(probing, after(20))
     assert refused(probing, after(20))
     assert probing.due(after(20)) == after(21)
+    assert probing.due(after(24)) == after(28)
 
 
 def test_who_is_urgent_may_probe_sooner_but_not_against_somebodys_word() -> None:
@@ -142,7 +143,11 @@ def test_each_recovery_waits_as_it_says(recovery: Recovery, waits: list[float]) 
 
 def test_only_an_adaptive_one_remembers_how_long_it_took_the_last_time() -> None:
     def waits(kind: str) -> list[timedelta | None]:
-        breaker, at, found = Breaker(CONFIG.model_copy(update={"recovery": Recovery(type=kind, initial_secs=10)})), T0, []
+        breaker, at, found = (
+            Breaker(CONFIG.model_copy(update={"recovery": Recovery(type=kind, initial_secs=10)})),
+            T0,
+            [],
+        )
         for probe in (failed, failed, failed, succeeded):
             breaker = probe(breaker, at, at, at) if breaker.state is State.CLOSED else probe(breaker, at)
             found.append(breaker.until and breaker.until - at)
