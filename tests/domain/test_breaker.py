@@ -143,11 +143,9 @@ def test_each_recovery_waits_as_it_says(recovery: Recovery, waits: list[float]) 
 
 def test_only_an_adaptive_one_remembers_how_long_it_took_the_last_time() -> None:
     def waits(kind: str) -> list[timedelta | None]:
-        breaker, at, found = (
-            Breaker(CONFIG.model_copy(update={"recovery": Recovery(type=kind, initial_secs=10)})),
-            T0,
-            [],
-        )
+        recovery = Recovery.model_validate({"type": kind, "initial_secs": 10})
+        breaker, at = Breaker(CONFIG.model_copy(update={"recovery": recovery})), T0
+        found: list[timedelta | None] = []
         for probe in (failed, failed, failed, succeeded):
             breaker = probe(breaker, at, at, at) if breaker.state is State.CLOSED else probe(breaker, at)
             found.append(breaker.until and breaker.until - at)
