@@ -146,6 +146,7 @@ BUILT_IN: Mapping[str, BreakerSettings] = {
     "loki": _usual((5, 2, 10, 50), 30, (15, 3)),
     "pagerduty": _usual((3, 2, 5, 60), 30, (15, 2), type="exponential", max_timeout_secs=300),
     "slack": _usual((3, 2, 5, 60), 20, (10, 2)),
+    **dict.fromkeys(("litellm", "langfuse", "kubernetes", "github", "jira"), BreakerSettings()),
     "issuer": _usual((5, 1, 10, 50), 5, (5, 1)),
     "teams": _WAY,
     "smtp": _WAY,

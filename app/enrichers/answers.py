@@ -57,7 +57,7 @@ class Answers:
     async def get(self, name: str, key: str, ask: Ask) -> tuple[Found, bool]:
         """The answer of the enricher `name`, and whether it was known. Raises: what `ask` raises.
 
-        While a circuit breaker is open, the last one, and how old it is.
+        While a circuit breaker is open, the last one that this process heard, and how old it is.
         """
         digest = f"llm-im:enrichment:{name}:{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}"
         kept = await self._kept(digest)
@@ -70,7 +70,8 @@ class Answers:
         try:
             return await asyncio.shield(self.under_way[digest]), False
         except Resting:
-            last = await self._kept(f"{digest}:last")
+            said = await self.memory.get(f"{digest}:last")
+            last = Found.model_validate(said) if said is not None else None
             if last is None or not last.summary:
                 raise
             return last.model_copy(update={"summary": _dated(last)}), True
@@ -79,7 +80,7 @@ class Answers:
         found = await ask()
         said = found.model_dump(mode="json")
         await self._with(lambda cache: cache.set(digest, said, expire=self.ttl_secs))
-        await self._with(lambda cache: cache.set(f"{digest}:last", said, expire=max(LAST_SECS, self.ttl_secs)))
+        await self.memory.set(f"{digest}:last", said, expire=LAST_SECS)
         return found
 
     async def _kept(self, digest: str) -> Found | None:

@@ -93,3 +93,14 @@ async def test_what_the_worker_learns_is_seen_here_and_what_is_said_here_the_wor
         await receiver.received(tried + 1)
         text = (await service.http.get("/metrics")).text
         assert f'circuit_breaker_state{{name="{name}"}} 0.0' in text
+
+
+async def test_a_terminal_shows_them_and_turns_them(service: Service) -> None:
+    opened = await service.cli("breakers", "open", "nobody")
+    assert (opened.code, "There is no circuit breaker 'nobody'." in opened.complained) == (1, True)
+    opened = await service.cli("breakers", "open", "shield", "--reason", "it is moving house")
+    assert opened.said.split()[:2] == ["shield", "open"]
+    assert opened.said.strip().endswith("by local: it is moving house")
+    first = (await service.cli("breakers", "list")).said.splitlines()[0]
+    assert first.split()[:2] == ["shield", "open"]
+    assert (await service.cli("breakers", "close", "shield")).said.split()[1] == "closed"

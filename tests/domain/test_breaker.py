@@ -148,10 +148,10 @@ def test_only_an_adaptive_one_remembers_how_long_it_took_the_last_time() -> None
         found: list[timedelta | None] = []
         for probe in (failed, failed, failed, succeeded):
             breaker = probe(breaker, at, at, at) if breaker.state is State.CLOSED else probe(breaker, at)
-            found.append(breaker.until and breaker.until - at)
+            found.append(breaker.until - at if breaker.until else None)
             at = breaker.until or at
         breaker = failed(succeeded(breaker, at), at, at, at)
-        return [*found[:3], breaker.until and breaker.until - at]
+        return [*found[:3], breaker.until - at if breaker.until else None]
 
     secs = [timedelta(seconds=n) for n in (10, 20, 40)]
     assert waits("adaptive") == [*secs, timedelta(seconds=20)]

@@ -4,10 +4,11 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from pydantic import SecretStr
 
-from app.config import Bundling, Correlation, Notifications, Settings, Smtp, Storage, Temporal
+from app.config import Bundling, Correlation, Notifications, RateLimit, Settings, Smtp, Storage, Temporal
 from app.config import Slack as SlackSettings
 from app.crew import crew, enriching
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
@@ -18,12 +19,13 @@ from app.domain.vocabulary import ChannelName, DeliveryStatus
 from app.net.breakers import Breakers
 from app.runtime import Gateway, channels, services, temporal_client
 from app.stack import temporal
-from tests.support.desk import a_database
+from app.store.database import Pool
+from tests.support.desk import Desk, a_database, sent, waits
 from tests.support.receivers import mail_receiver
 from tests.support.slack import fake_slack
 from workers.roster import workers
 
-INCIDENTS = 6
+INCIDENTS = 4
 SOON_AGAIN = Config(failure_threshold=3, half_open_max=2, recovery=Recovery(initial_secs=1))
 DOWN: tuple[int, dict[str, str]] = (503, {})
 
@@ -60,6 +62,18 @@ async def until(look: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
         while not await look():
             await asyncio.sleep(0.05)
+
+
+async def test_a_message_that_nobody_was_asked_to_take_was_no_try_and_took_nobodys_turn(connections: Pool) -> None:
+    desk = Desk(connections, Bundling(enabled=False), RateLimit(requests_per_minute=1, burst=1))
+    held, next_ = await desk.decides(2)
+    [claimed] = sent([await desk.claims(held)])
+    await desk.store.not_sent(claimed.keys, "the circuit breaker smtp is open", timedelta(seconds=15), tried=False)
+    shown = await desk.shown(held)
+    assert (shown.attempts, shown.status, shown.last_error) == (0, "pending", "the circuit breaker smtp is open")
+    assert shown.delayed_until is not None
+    assert sent([await desk.claims(next_)])
+    assert waits([await desk.claims(held)])
 
 
 async def test_a_slack_that_is_down_delays_nobody_else_and_loses_and_doubles_nothing(database_url: str) -> None:
