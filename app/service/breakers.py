@@ -18,7 +18,7 @@ from app.domain.errors import NotFound
 from app.domain.record import Record
 from app.net.breakers import Breakers, Counts, Known
 from app.store.breakers import BreakerStore, Row
-from app.store.database import AWAY, answering
+from app.store.database import AWAY, CONTENDED, answering
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class BreakersView(Record):
 
 
 class BreakersHealth(Record):
-    """`degraded` while any is not closed: the service works, those it names are not asked, or with care."""
+    """`degraded` while any is open: the service works, but those are not asked. Half-open ones are, with care."""
 
     status: Literal["healthy", "degraded"]
     total: int
@@ -100,7 +100,7 @@ class Breaking:
         count = [*states.values()].count
         troubled = [name for name, state in states.items() if state is not State.CLOSED]
         return BreakersHealth(
-            status="degraded" if troubled else "healthy", total=len(states), closed=count(State.CLOSED),
+            status="degraded" if count(State.OPEN) else "healthy", total=len(states), closed=count(State.CLOSED),
             open=count(State.OPEN), half_open=count(State.HALF_OPEN), not_closed=troubled,
         )  # fmt: skip
 
@@ -155,7 +155,7 @@ class Breaking:
                 async with self.breakers.sharing:
                     await self.share()
                 away = False
-            except AWAY as gone:
+            except (*AWAY, *CONTENDED) as gone:
                 (log.debug if away else log.warning)("circuit breakers are not shared: %s", gone)
                 away = True
             with suppress(TimeoutError):
