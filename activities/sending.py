@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from app.domain.notification import Delayed, Delivery, Message, Undelivered
+from app.domain.notification import Delayed, Delivery, Message, Unasked, Undelivered
 from app.domain.record import Record
 from app.domain.vocabulary import ChannelName, DeliveryStatus
 
@@ -68,7 +68,7 @@ class Sending:
         a provider that takes a key tells nobody twice.
 
         Raises: ApplicationError `undelivered`, retried after the provider's own delay, after a storm's or a rate
-        limit's, or not at all when it never will be taken.
+        limit's, when a circuit breaker lets somebody look again, or not at all when it never will be taken.
         """
         async with _heartbeats():
             claimed = await self.deliveries.claim(ask.key)
@@ -93,6 +93,9 @@ class Sending:
             message, problem = await self.words(plain, delivery.channel, delivery.template)
             began = asyncio.get_running_loop().time()
             receipt = await channel.send(message, channel.Address(**delivery.address))
+        except Unasked as resting:
+            await self.deliveries.not_sent(claimed.keys, str(resting), resting.retry_after, tried=False)
+            raise _again(f"{delivery.channel}: {resting}", resting.retry_after) from resting
         except Undelivered as no:
             again_after = _patiently(no.retry_after, delivery.attempts)
             await self.deliveries.not_sent(claimed.keys, str(no), again_after)

@@ -9,11 +9,12 @@ from activities.approving import Approving
 from activities.directory import Directory
 from activities.playbooks import Playbooks as PlaybookDeeds
 from app.actions import ACTIONS
-from app.actions.base import Action, Command, Failed, Situation, Tools
+from app.actions.base import Action, Command, Failed, Operate, Situation, Tools
 from app.channels.base import Channel
 from app.channels.sandbox import Broken, Form, say
 from app.config import Settings
 from app.domain.access import Principal
+from app.domain.breaker import State
 from app.domain.decode import decode
 from app.domain.errors import Refused, Unavailable
 from app.domain.incident import CommandKind
@@ -21,6 +22,7 @@ from app.domain.representation import IncidentView
 from app.domain.requests import Ask
 from app.domain.vocabulary import ActorType, ChannelName, Role
 from app.net.http import Http, Network
+from app.service.breakers import Breaking, Why
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
 from app.store.database import Pool
@@ -41,10 +43,12 @@ async def actions(
     channels: Mapping[ChannelName, Channel],
     command: Command,
     link: Callable[[str], str],
+    breaking: Breaking | None = None,
 ) -> AsyncIterator[Mapping[str, Action]]:
     """Those that are set up here. `link` makes the address of an incident."""
-    async with Http(networks, deadline_secs=DEADLINE_SECS) as http:
-        tools = Tools(http, settings, command, channels, link)
+    breakers = breaking.breakers if breaking else None
+    async with Http(networks, deadline_secs=DEADLINE_SECS, breakers=breakers) as http:
+        tools = Tools(http, settings, command, channels, link, operating(breaking) if breaking else None)
         made = {name: configured(tools) for name, configured in ACTIONS.items()}
         yield {name: action for name, action in made.items() if action is not None}
 
@@ -63,6 +67,24 @@ def commanding(incidents: Incidents) -> Command:
             raise Failed(no.message) from no
 
     return command
+
+
+def operating(breaking: Breaking) -> Operate:
+    """Opens and closes circuit breakers in the name of a playbook."""
+
+    async def operate(at: Situation, name: str, state: State | None = None, reason: str | None = None) -> State:
+        who = Principal(name=at.actor, role=Role.ADMIN, actor_type=ActorType.SYSTEM)
+        try:
+            if state is None:
+                return (await breaking.get(who, name)).state
+            turn = breaking.open if state is State.OPEN else breaking.close
+            return (await turn(who, name, Why(reason=reason))).state
+        except Unavailable as away:
+            raise Failed(away.message, RETRY, doubtful=True) from away
+        except Refused as no:
+            raise Failed(no.message) from no
+
+    return operate
 
 
 async def nobody(at: Situation, kind: str, **said: object) -> IncidentView:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from app import bundle_commands, playbook_commands
+from app import breaker_commands, bundle_commands, playbook_commands
 from app.client import Failed, assumption, card, diagnosis, happening, lessons, plain, table, timeline
 from app.remote import ENDPOINT, ApiKey, AsJson, Endpoint, refusals, show, talking
 
@@ -27,6 +27,7 @@ key = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 app.add_typer(key, name="key")
 app.add_typer(playbook_commands.app, name="playbook")
 app.add_typer(bundle_commands.app, name="bundle")
+app.add_typer(breaker_commands.app, name="breakers")
 
 IncidentId = Annotated[str, typer.Argument(metavar="ID", help="The incident's id.")]
 Actor = Annotated[str | None, typer.Option("--actor", help="Who does it; the API key's name counts for more.")]
@@ -52,7 +53,10 @@ def defaults(
     commands = ("alert", "list", "get", "ack", "resolve", "watch", "simulate", "train", "doctor", "health")
     playbooks = dict.fromkeys(playbook_commands.names(), given)
     bundles = {"install": given}
-    context.default_map = {**dict.fromkeys(commands, given), "playbook": playbooks, "bundle": bundles}
+    breakers = dict.fromkeys(breaker_commands.COMMANDS, given)
+    context.default_map = {
+        **dict.fromkeys(commands, given), "playbook": playbooks, "bundle": bundles, "breakers": breakers,
+    }  # fmt: skip
 
 
 @app.command()

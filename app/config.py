@@ -19,6 +19,7 @@ from pydantic import (
 
 from app.admission import Auth, GraphQL, RateLimits, is_loopback
 from app.automation import Playbooks
+from app.breaking import Breaking, CircuitBreakers
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
 from app.domain.vocabulary import ChannelName, Role, Severity
 from app.intake import Intake
@@ -407,6 +408,8 @@ class Settings(Section):
     playbooks: Playbooks = Field(Playbooks(), description="What playbooks' actions may reach.")
     observability: Observability = Field(Observability(), description="Logs and metrics.")
     redis: Redis = Field(Redis(), description="Optional.")
+    breaking: Breaking = Field(Breaking(), description="Circuit breakers, all of them.")
+    circuit_breakers: CircuitBreakers = Field({}, description="Circuit breakers, each: a list with names, or groups.")
 
     @property
     def embedded_database(self) -> bool:

@@ -35,9 +35,11 @@ from app.domain.vocabulary import ActorType, ChannelName, Role
 from app.enrichers import ENRICHERS, status
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
+from app.net.breakers import Breakers
 from app.net.http import Http
 from app.runtime import NO_ACTIONS, link, lived, public, reachable, redacting, targets
 from app.service.alerts import Alerts
+from app.service.breakers import Breaking
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
 from app.store.alerts import AlertStore
@@ -77,14 +79,16 @@ class Crew:
 
 
 @asynccontextmanager
-async def enriching(settings: Settings, connections: Pool) -> AsyncIterator[Enriching]:
+async def enriching(
+    settings: Settings, connections: Pool, breakers: Breakers | None = None
+) -> AsyncIterator[Enriching]:
     """What looks around incidents, as the settings have it: nobody, where that is switched off."""
     said = settings.enrichment
     stores = Stores(
         HistoryStore(connections), DocumentStore(connections), CatalogueStore(connections), ChangeStore(connections)
     )
     answers = Answers.made(said.cache_ttl_secs, settings.redis.url)
-    async with Http(reachable(settings), deadline_secs=said.timeout_secs) as http:
+    async with Http(reachable(settings), deadline_secs=said.timeout_secs, breakers=breakers) as http:
         made = [configured(said, http, stores) for configured in ENRICHERS.values()] if said.enabled else []
         try:
             yield Enriching(
@@ -139,11 +143,12 @@ def crew(
 
 
 @asynccontextmanager
-async def watching(settings: Settings) -> AsyncIterator[Sequence[Watched]]:
+async def watching(settings: Settings, breakers: Breakers | None = None) -> AsyncIterator[Sequence[Watched]]:
     """The status pages that are asked every now and then."""
     said = settings.enrichment
-    async with Http(reachable(settings), deadline_secs=min(said.timeout_secs, PAGE_ANSWERS_WITHIN_SECS)) as http:
-        yield [status.Watched(http, provider, page) for provider, page in status.pages(said).items()]
+    deadline = min(said.timeout_secs, PAGE_ANSWERS_WITHIN_SECS)
+    async with Http(reachable(settings), deadline_secs=deadline, breakers=breakers) as http:
+        yield [status.Watched(http.by_host("status"), provider, page) for provider, page in status.pages(said).items()]
 
 
 def polling(settings: Settings, connections: Pool, pages: Sequence[Watched]) -> Polling:
@@ -203,12 +208,18 @@ def own_words(documents: DocumentStore) -> Words:
 
 @asynccontextmanager
 async def playing(
-    settings: Settings, connections: Pool, temporal: Client, channels: Mapping[ChannelName, Channel]
+    settings: Settings,
+    connections: Pool,
+    temporal: Client,
+    channels: Mapping[ChannelName, Channel],
+    breaking: Breaking | None = None,
 ) -> AsyncIterator[Mapping[str, Action]]:
     """The actions of playbooks, as a worker carries them out."""
     incidents = Incidents(
         IncidentStore(connections, targets(settings)), DeliveryStore(connections), temporal, lived(settings)
     )
     command = books.commanding(incidents)
-    async with books.actions(settings, reachable(settings), channels, command, partial(link, settings)) as made:
+    async with books.actions(
+        settings, reachable(settings), channels, command, partial(link, settings), breaking
+    ) as made:
         yield made

@@ -25,6 +25,7 @@ VARIABLES = {
     "DATABASE_URL": "storage.connection_string",
     "DATABASE_POOL_SIZE": "storage.pool_size",
     "REDIS_URL": "redis.url",
+    "CIRCUIT_BREAKERS_CONFIG": "breaking.path",
     "API_HOST": "server.host",
     "API_PORT": "server.api_port",
     "GRPC_HOST": "server.grpc_host",

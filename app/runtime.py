@@ -17,7 +17,7 @@ from temporalio.service import GrpcCompression, TLSConfig
 
 from activities.classifying import Champion
 from activities.triage import Life
-from app import books
+from app import books, breaking
 from app.actions.base import Action
 from app.admission import Issuer
 from app.channels import CHANNELS
@@ -28,9 +28,11 @@ from app.config import Settings, Temporal
 from app.domain.sla import Targets
 from app.domain.vocabulary import ChannelName
 from app.intake import GENERIC, NEW_KEY, Tool
+from app.net.breakers import Breakers
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.net.jwks import KeySet
 from app.service.alerts import Alerts
+from app.service.breakers import Breaking
 from app.service.catalogue import Catalogues
 from app.service.changes import Changes
 from app.service.chatops import Chatops
@@ -64,6 +66,7 @@ from app.sources import SOURCES, mapped
 from app.sources.base import Source
 from app.sources.redaction import Redaction
 from app.store.alerts import AlertStore
+from app.store.breakers import BreakerStore
 from app.store.changes import ChangeStore
 from app.store.correlations import CorrelationStore
 from app.store.database import Pool, pool
@@ -88,6 +91,8 @@ from app.store.turns import TurnStore
 
 CONNECTS_WITHIN_SECS = 5.0
 NO_ACTIONS: Mapping[str, Action] = {}
+PAGES_AT_LATEST = timedelta(seconds=30)
+"""A page may probe a breaker so long after it has opened, whatever its recovery says (chosen)."""
 
 
 @dataclass(frozen=True)
@@ -122,20 +127,24 @@ class Gateway:
     correlations: Correlations
     live: Live
     together: Together
+    breaking: Breaking
 
 
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The services with a pool, a Temporal client and a running dispatcher. Neither server need be there yet."""
     temporal = await temporal_client(settings.temporal, lazy=True)
+    breakers = circuit_breakers(settings)
     async with (
         pool(database_url(settings), settings.storage.pool_size) as connections,
-        channels(settings) as ways,
-        tokens(settings) as trusted,
+        channels(settings, breakers) as ways,
+        tokens(settings, breakers) as trusted,
         limits(settings) as limited,
-        books.actions(settings, reachable(settings), ways, books.nobody, partial(link, settings)) as doing,
+        books.actions(
+            settings, reachable(settings), ways, books.nobody, partial(link, settings), sharing(breakers, connections)
+        ) as doing,
     ):
-        made = services(settings, connections, temporal, ways, trusted, limited, doing)
+        made = services(settings, connections, temporal, ways, trusted, limited, doing, breakers)
         running = (
             made.dispatcher.run(),
             made.keys.keep_fresh(),
@@ -144,6 +153,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
             made.live.run(),
             made.playbooks.run(),
             made.intake.evidence.keep_for_a_while(),
+            made.breaking.run(),
         )
         background = [asyncio.create_task(each) for each in running]
         try:
@@ -172,6 +182,7 @@ def services(
     tokens: Tokens | None = None,
     limits: Limits | None = None,
     actions: Mapping[str, Action] = NO_ACTIONS,
+    breakers: Breakers | None = None,
 ) -> Gateway:
     """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
     slack = channels.get(ChannelName.SLACK)
@@ -220,9 +231,8 @@ def services(
             settings.notifications.one_click_secs,
         ),
         simulations=simulations,
-        routes=Routes(
-            DocumentStore(connections), RoutingStore(connections), simulations, settings.escalation.default_policy
-        ),
+        routes=routes(settings, connections, simulations),
+        breaking=sharing(breakers or circuit_breakers(settings), connections),
     )  # fmt: skip
 
 
@@ -268,6 +278,11 @@ def mapped_doors(settings: Settings) -> Mapping[str, Callable[[Source], Door]]:
 def door(name: str, tool: Tool, source: Source) -> Door:
     secrets = [secret.get_secret_value() for secret in tool.secrets]
     return Door(name, source, secrets, tool.service, tool.environment, tool.labels)
+
+
+def routes(settings: Settings, connections: Pool, simulations: Simulations) -> Routes:
+    policy = settings.escalation.default_policy
+    return Routes(DocumentStore(connections), RoutingStore(connections), simulations, policy)
 
 
 def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:
@@ -318,24 +333,46 @@ def targets(settings: Settings) -> Targets:
     return Targets.model_validate(settings.sla.model_dump())
 
 
+def circuit_breakers(settings: Settings) -> Breakers:
+    """This process's, each as the settings have it. Raises: CannotStart when their own file is wrong."""
+    said = [settings.circuit_breakers]
+    if (path := settings.breaking.path) is not None:
+        try:
+            said.insert(0, breaking.in_file(path))
+        except (OSError, ValueError) as wrong:
+            raise CannotStart(f"breaking.path = {str(path)!r}: {wrong}") from wrong
+    return Breakers(breaking.configs(*said), enabled=settings.breaking.enabled)
+
+
+def sharing(breakers: Breakers, connections: Pool) -> Breaking:
+    """This process's circuit breakers, as far as others know of them too."""
+    return Breaking(breakers, BreakerStore(connections))
+
+
 @asynccontextmanager
-async def channels(settings: Settings) -> AsyncIterator[Mapping[ChannelName, Channel]]:
+async def channels(
+    settings: Settings, breakers: Breakers | None = None
+) -> AsyncIterator[Mapping[ChannelName, Channel]]:
     """The ways to reach people that the settings allow, ready to send. Raises: CannotStart when one is set up wrong."""
-    said = settings.notifications
-    async with Http(reachable(settings), deadline_secs=said.webhook.timeout_secs) as http:
+    said, deadline = settings.notifications, settings.notifications.webhook.timeout_secs
+    async with Http(reachable(settings), deadline_secs=deadline, breakers=breakers, at_latest=PAGES_AT_LATEST) as http:
         ways = {name: configured(said, http) for name, configured in CHANNELS.items() if said.enabled(name)}
         yield {name: way for name, way in ways.items() if way is not None}
 
 
 @asynccontextmanager
-async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
+async def tokens(settings: Settings, breakers: Breakers | None = None) -> AsyncIterator[Tokens]:
     """The issuers that are trusted; those that publish their keys have yet to be asked for them."""
-    async with Http(reachable(settings), deadline_secs=CONNECTS_WITHIN_SECS) as http:
+    async with Http(reachable(settings), deadline_secs=CONNECTS_WITHIN_SECS, breakers=breakers) as http:
         yield Tokens(Trusted(said, keys(said, http)) for said in settings.auth.issuers)
 
 
 def keys(said: Issuer, http: Http) -> PyJWK | KeySet:
-    return shared(said.secret) if said.secret else KeySet(http, said.issuer, said.jwks_url, said.accepted)
+    return (
+        shared(said.secret)
+        if said.secret
+        else KeySet(http.by_host("issuer"), said.issuer, said.jwks_url, said.accepted)
+    )
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from activities.classifying import Classifying
 from app.config import Settings, Temporal
 from app.crew import crew, enriching, playing, watching
-from app.runtime import channels, database_url, temporal_client
+from app.runtime import channels, circuit_breakers, database_url, sharing, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
 from app.store.runs import RunStore
@@ -33,14 +33,16 @@ async def run(settings: Settings) -> None:
     workflow.logger.workflow_info_on_message = False
     activity.logger.activity_info_on_message = False
     async with AsyncExitStack() as stack:
-        ways = await stack.enter_async_context(channels(settings))
+        breakers = circuit_breakers(settings)
+        ways = await stack.enter_async_context(channels(settings, breakers))
         connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
-        around = await stack.enter_async_context(enriching(settings, connections))
-        pages = await stack.enter_async_context(watching(settings))
+        around = await stack.enter_async_context(enriching(settings, connections, breakers))
+        pages = await stack.enter_async_context(watching(settings, breakers))
+        breaking = sharing(breakers, connections)
         client = await connected(settings.temporal, stop)
         if client is None:
             return
-        doing = await stack.enter_async_context(playing(settings, connections, client, ways))
+        doing = await stack.enter_async_context(playing(settings, connections, client, ways, breaking))
         staff = crew(settings, connections, ways, around, doing, pages)
         for worker in workers(client, staff):
             await stack.enter_async_context(worker)
@@ -50,6 +52,7 @@ async def run(settings: Settings) -> None:
         beside = [
             asyncio.create_task(count(DeliveryStore(connections), staff.playbooks.runs)),
             asyncio.create_task(prepare(staff.triage.classifying)),
+            asyncio.create_task(breaking.run()),
         ]
         log.info("working")
         await stop.wait()

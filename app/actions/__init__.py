@@ -3,6 +3,7 @@
 from app.actions.add_note import AddNote
 from app.actions.assign import Assign
 from app.actions.base import Configured
+from app.actions.circuit_breaker import CircuitBreaker
 from app.actions.config_change import ConfigChange
 from app.actions.create_war_room import CreateWarRoom
 from app.actions.email import EmailMessage
@@ -38,6 +39,7 @@ from app.actions.webhook import WebhookMessage
 ACTIONS: dict[str, Configured] = {
     "add_note": AddNote.configured,
     "assign": Assign.configured,
+    "circuit_breaker": CircuitBreaker.configured,
     "config_change": ConfigChange.configured,
     "create_war_room": CreateWarRoom.configured,
     "email": EmailMessage.configured,

@@ -12,6 +12,7 @@ from app.actions.base import Failed, Situation
 from app.channels.base import plain
 from app.channels.post import JSON, asked_delay
 from app.domain.errors import Invalid
+from app.net.breakers import Open
 from app.net.http import READ_AT_MOST, Answer, Blocked, Http, Unanswered
 from app.net.slots import Busy
 
@@ -64,6 +65,8 @@ async def sent(
     """The answer, whatever it is. Raises: Failed when there is none."""
     try:
         return await http.request(method, url, content, headers, read_at_most=read_at_most)
+    except Open as resting:
+        raise Failed(str(resting), resting.retry_after) from resting
     except Busy as busy:
         raise Failed(str(busy), SOON) from busy
     except Unanswered as nothing:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from app.channels.base import Channel
 from app.config import Settings
+from app.domain.breaker import State
 from app.domain.record import Record
 from app.domain.representation import IncidentView
 from app.domain.run import Done
@@ -63,6 +64,7 @@ class Tools:
     command: "Command"
     channels: Mapping[ChannelName, Channel] = field(default_factory=dict)
     link: Callable[[str], str | None] = lambda _: None
+    operate: "Operate | None" = None
 
 
 class Command(Protocol):
@@ -70,6 +72,14 @@ class Command(Protocol):
 
     async def __call__(self, at: Situation, kind: str, **said: object) -> IncidentView:
         """`kind` and `said` as `app.domain.requests.Ask` has them. Raises: Failed."""
+        ...
+
+
+class Operate(Protocol):
+    """Opens or closes a circuit breaker, or only looks at it, in the name of a playbook."""
+
+    async def __call__(self, at: Situation, name: str, state: State | None = None, reason: str | None = None) -> State:
+        """The state it is in then. Raises: Failed."""
         ...
 
 
@@ -94,4 +104,4 @@ def told(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items() if value not in (None, "", {}, []))
 
 
-__all__ = ["Action", "Command", "Configured", "Done", "Failed", "Plain", "Situation", "Tools", "told"]
+__all__ = ["Action", "Command", "Configured", "Done", "Failed", "Operate", "Plain", "Situation", "Tools", "told"]

@@ -56,7 +56,7 @@ class CreateWarRoom(Plain):
         slack = tools.channels.get(ChannelName.SLACK)
         if not isinstance(slack, Slack) or slack.token is None:
             return None
-        return cls(tools.http, slack, tools.link)
+        return cls(tools.http.named("slack"), slack, tools.link)
 
     async def check(self, asked: Parameters, at: Situation) -> str:
         await called(self.slack, "auth.test", {})

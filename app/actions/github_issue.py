@@ -54,7 +54,7 @@ class GithubIssue(Plain):
     @classmethod
     def configured(cls, tools: Tools) -> Self | None:
         own = tools.settings.playbooks.github
-        return cls(tools.http, own, tools.link) if own.token else None
+        return cls(tools.http.named("github"), own, tools.link) if own.token else None
 
     async def check(self, asked: Parameters, at: Situation) -> str:
         where = self._repository(asked)

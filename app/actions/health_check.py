@@ -36,7 +36,7 @@ class HealthCheck(Plain):
 
     @classmethod
     def configured(cls, tools: Tools) -> Self:
-        return cls(tools.http)
+        return cls(tools.http.named(None))
 
     async def check(self, asked: Parameters, at: Situation) -> str:
         now = await self.ailing(asked) or "well"

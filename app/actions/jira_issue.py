@@ -58,7 +58,7 @@ class JiraIssue(Plain):
     @classmethod
     def configured(cls, tools: Tools) -> Self | None:
         own = tools.settings.playbooks.jira
-        return cls(tools.http, own, tools.link) if own.url and own.email and own.api_token else None
+        return cls(tools.http.named("jira"), own, tools.link) if own.url and own.email and own.api_token else None
 
     async def check(self, asked: Parameters, at: Situation) -> str:
         project = self._project(asked)

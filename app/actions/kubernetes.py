@@ -48,7 +48,7 @@ class Cluster:
         if said.url is None:
             return None
         http = tools.http.trusting(said.ca_path) if said.ca_path else tools.http
-        return cls(Api(http, "Kubernetes", said.url), said)
+        return cls(Api(http.named("kubernetes"), "Kubernetes", said.url), said)
 
     def namespace(self, asked: str | None) -> str:
         return asked or self.said.namespace

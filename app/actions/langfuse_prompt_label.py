@@ -56,7 +56,7 @@ class LangfusePromptLabel(Change):
         said = tools.settings.playbooks.langfuse
         if said.url is None or said.public_key is None or said.secret_key is None:
             return None
-        return cls(Api(tools.http, "Langfuse", said.url), said.public_key, said.secret_key)
+        return cls(Api(tools.http.named("langfuse"), "Langfuse", said.url), said.public_key, said.secret_key)
 
     def subject(self, asked: Parameters) -> str:
         return f"label {asked.label} of prompt {asked.prompt}"

@@ -45,7 +45,7 @@ class Proxy:
         said = tools.settings.playbooks.litellm
         if said.url is None or said.api_key is None:
             return None
-        return cls(Api(tools.http, "LiteLLM", said.url), said.api_key)
+        return cls(Api(tools.http.named("litellm"), "LiteLLM", said.url), said.api_key)
 
     async def get(self, path: str, at: Situation, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         return await self.ask("GET", f"{path}?{urlencode(query)}" if query else path, at)

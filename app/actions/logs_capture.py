@@ -103,8 +103,12 @@ class LogsCapture(Plain):
     def configured(cls, tools: Tools) -> Self | None:
         said = tools.settings.enrichment
         if said.loki.url:
-            return cls(InLoki(tools.http, said.loki))
-        return cls(InElasticsearch(tools.http, said.elasticsearch)) if said.elasticsearch.url else None
+            return cls(InLoki(tools.http.named("loki"), said.loki))
+        return (
+            cls(InElasticsearch(tools.http.named("elasticsearch"), said.elasticsearch))
+            if said.elasticsearch.url
+            else None
+        )
 
     async def check(self, asked: Parameters, at: Situation) -> str:
         return f"keep {asked.lines} lines of the log; at present: {(await self.run(asked, at)).summary}"

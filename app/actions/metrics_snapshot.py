@@ -40,7 +40,7 @@ class Prometheus:
     @classmethod
     def configured(cls, tools: Tools) -> Self | None:
         own = tools.settings.enrichment.prometheus
-        return cls(tools.http, own.url, credentials(own)) if own.url else None
+        return cls(tools.http.named("prometheus"), own.url, credentials(own)) if own.url else None
 
     async def now(self, query: str, at: Situation) -> list[tuple[dict[str, str], str]]:
         """Every series' labels and value, as Prometheus writes it; a bare number is one without labels.

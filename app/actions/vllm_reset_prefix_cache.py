@@ -28,7 +28,7 @@ class VllmResetPrefixCache(Plain):
 
     @classmethod
     def configured(cls, tools: Tools) -> Self:
-        return cls(tools.http)
+        return cls(tools.http.by_host("vllm"))
 
     async def check(self, asked: Parameters, at: Situation) -> str:
         """Asks the server's own description; where it serves none, only a run tells whether it can."""

@@ -26,6 +26,7 @@ from app.api.mail import receiving
 from app.api.openapi import completed
 from app.api.rest import (
     analytics,
+    breakers,
     catalogue,
     changes,
     chatops,
@@ -81,6 +82,7 @@ ROUTERS = (
     ml.router,
     mappings.router,
     templates.router,
+    breakers.router,
     health.router,
 )
 KEEP_ALIVE = 75  # seconds: longer than load balancers keep an idle connection, so that they close it, not we

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote
 
@@ -25,9 +26,10 @@ from app.channels.base import plain
 from app.channels.words import context, cut, facts, headline, lines, listed
 from app.child import CannotStart
 from app.config import Notifications
-from app.domain.notification import Message, Receipt, Undelivered
+from app.domain.notification import Message, Receipt, Unasked, Undelivered
 from app.domain.record import Record
 from app.domain.vocabulary import MessageKind, Severity
+from app.net.breakers import Call, Calling, Open, unbroken
 from app.net.http import Http
 from app.net.slots import AT_ONCE, Busy, Slots
 from app.telemetry.logs import HIDDEN, redacted
@@ -60,10 +62,13 @@ class Apprise:
         service: str
 
     @classmethod
-    def configured(cls, said: Notifications, _: Http) -> Self | None:
+    def configured(cls, said: Notifications, http: Http) -> Self | None:
         """None where no service is set. Raises: CannotStart when apprise cannot make sense of one."""
         secs, urls = said.apprise.timeout_secs, said.apprise.services
-        made = {name: carrier(f"notifications.apprise.services.{name}", url, secs) for name, url in urls.items()}
+        made = {
+            name: carrier(f"notifications.apprise.services.{name}", url, secs, partial(http.calling, f"apprise:{name}"))
+            for name, url in urls.items()
+        }
         return cls(made) if made else None
 
     async def send(self, message: Message, to: Address) -> Receipt:
@@ -82,13 +87,14 @@ class Sms:
         phone: str
 
     @classmethod
-    def configured(cls, said: Notifications, _: Http) -> Self | None:
+    def configured(cls, said: Notifications, http: Http) -> Self | None:
         """None where no URL is set. Raises: CannotStart when it is of no use."""
         if said.sms.url is None:
             return None
         if "{to}" not in said.sms.url.get_secret_value():
             raise CannotStart("notifications.sms.url: must have {to} where the phone number goes")
-        return cls(carrier("notifications.sms.url", said.sms.url, said.apprise.timeout_secs))
+        secs = said.apprise.timeout_secs
+        return cls(carrier("notifications.sms.url", said.sms.url, secs, partial(http.calling, "sms")))
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """Raises: Undelivered."""
@@ -102,6 +108,7 @@ class Carrier:
     setting: str
     url: SecretStr
     deadline_secs: float
+    calling: Calling = unbroken
     slots: Slots = field(default_factory=Slots)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE, "apprise"))
     under_way: set[asyncio.Task[str | None]] = field(default_factory=set)
@@ -109,6 +116,14 @@ class Carrier:
     async def tell(self, message: Message, to: str, title: str, text: str) -> Receipt:
         """Raises: Undelivered."""
         url = addressed(self.setting, self.url.get_secret_value(), to)
+        try:
+            with self.calling() as call:
+                return await self._tell(message, url, title, text, call)
+        except Open as resting:
+            raise Unasked(str(resting), resting.retry_after) from resting
+
+    async def _tell(self, message: Message, url: str, title: str, text: str, call: Call) -> Receipt:
+        """What apprise calls trouble may be an address of which nobody knows: only silence counts as a failure."""
         async with contextlib.AsyncExitStack() as slot:
             try:
                 await slot.enter_async_context(self.slots.of(self.setting))
@@ -121,6 +136,7 @@ class Carrier:
             async with asyncio.timeout(self.deadline_secs):
                 trouble = await asyncio.shield(telling)
         except TimeoutError as late:
+            call.failed()
             raise Undelivered(f"{self.setting}: no answer within {self.deadline_secs:g} s", SOON) from late
         if trouble is not None:
             raise Undelivered(f"{self.setting}: {trouble}", LATER)
@@ -169,7 +185,7 @@ def made(url: str) -> NotifyBase | None:
     return service
 
 
-def carrier(setting: str, url: SecretStr, deadline_secs: float) -> Carrier:
+def carrier(setting: str, url: SecretStr, deadline_secs: float, calling: Calling = unbroken) -> Carrier:
     """Raises: CannotStart when apprise can't make a service of the URL, whomever it is for."""
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -179,7 +195,7 @@ def carrier(setting: str, url: SecretStr, deadline_secs: float) -> Carrier:
     if all(made(plainly.replace("{to}", quote(sample, safe=""))) is None for sample in SAMPLES):
         scheme = re.match(r"[a-z0-9]{1,32}(?=://)", plainly)
         raise CannotStart(f"{setting}: apprise cannot read this {scheme[0] + ':// ' if scheme else ''}URL")
-    return Carrier(setting, url, deadline_secs)
+    return Carrier(setting, url, deadline_secs, calling)
 
 
 def addressed(setting: str, url: str, to: str) -> str:

@@ -11,6 +11,7 @@ from email.headerregistry import Address as MailAddress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import localtime, parseaddr
+from functools import partial
 from html import escape
 from typing import Self
 
@@ -20,9 +21,10 @@ from pydantic import SecretStr
 from app.channels.base import encodable, plain
 from app.channels.words import context, facts, headline, listed
 from app.config import Notifications
-from app.domain.notification import Message, Receipt, Undelivered
+from app.domain.notification import Message, Receipt, Unasked, Undelivered
 from app.domain.record import Record
 from app.domain.vocabulary import MessageKind
+from app.net.breakers import Call, Calling, Open, unbroken
 from app.net.http import Http
 from app.net.slots import Busy, Slots
 
@@ -30,6 +32,8 @@ SOON = timedelta(seconds=5)
 BUSY = timedelta(seconds=1)
 LATER = timedelta(seconds=10)
 GOODBYE_SECS = 1.0
+GOING_AWAY = 421
+"""The server does not work at all, whatever it is asked (RFC 5321 §4.2.2)."""
 LISTED = 200
 """Incidents of a storm that one mail names."""
 REFERENCE = re.compile(r"<[^<>\s@]{1,200}@[^<>\s@]{1,200}>")
@@ -50,23 +54,30 @@ class Email:
     password: SecretStr | None = None
     deadline_secs: float = 10
     slots: Slots = field(default_factory=Slots)
+    calling: Calling = unbroken
 
     class Address(Record):
         email: str
 
     @classmethod
-    def configured(cls, said: Notifications, _: Http) -> Self:
+    def configured(cls, said: Notifications, http: Http) -> Self:
         smtp = said.smtp
         host = smtp.host or "127.0.0.1"
-        return cls(host, smtp.port, smtp.sender, smtp.tls, smtp.username, smtp.password, smtp.timeout_secs)
+        return cls(
+            host, smtp.port, smtp.sender, smtp.tls, smtp.username, smtp.password, smtp.timeout_secs,
+            calling=partial(http.calling, "smtp"),
+        )  # fmt: skip
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """`reference` is the Message-ID. Raises: Undelivered."""
         recipient = in_ascii(to.email)
         try:
             mail = letter(message, self.sender, recipient)
-            async with self.slots.of(self.host):
-                await self._hand_over(mail, recipient)
+            with self.calling() as call:
+                async with self.slots.of(self.host):
+                    await self._hand_over(mail, recipient, call)
+        except Open as resting:
+            raise Unasked(str(resting), resting.retry_after) from resting
         except Busy as busy:
             raise Undelivered(str(busy), BUSY) from busy
         except aiosmtplib.SMTPException as refusal:
@@ -76,7 +87,7 @@ class Email:
             raise Undelivered(f"{self.host}:{self.port}: {reason}", SOON) from failed
         return Receipt(reference=mail["Message-ID"])
 
-    async def _hand_over(self, mail: EmailMessage, recipient: str) -> None:
+    async def _hand_over(self, mail: EmailMessage, recipient: str, call: Call) -> None:
         """Returns once the server has said 250 to the text. What it does with the goodbye is of no matter."""
         server = aiosmtplib.SMTP(
             hostname=self.host,
@@ -93,6 +104,10 @@ class Email:
                 await server.send_message(mail, recipients=[recipient])
             with contextlib.suppress(aiosmtplib.SMTPException):
                 await server.quit(timeout=GOODBYE_SECS)
+        except (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused) as no:
+            if GOING_AWAY in codes(no):
+                call.failed()
+            raise
         finally:
             server.close()
 
@@ -115,6 +130,11 @@ def undelivered(refusal: aiosmtplib.SMTPException) -> Undelivered:
     if isinstance(refusal, aiosmtplib.SMTPResponseException):
         return Undelivered(f"{refusal.code} {plain(refusal.message)}"[:300], LATER)
     return Undelivered(plain(str(refusal))[:300] or type(refusal).__name__, SOON)
+
+
+def codes(no: aiosmtplib.SMTPResponseException | aiosmtplib.SMTPRecipientsRefused) -> set[int]:
+    """The server's replies that said no."""
+    return {one.code for one in no.recipients} if isinstance(no, aiosmtplib.SMTPRecipientsRefused) else {no.code}
 
 
 def letter(message: Message, sender: str, recipient: str) -> EmailMessage:

@@ -46,7 +46,7 @@ class PagerDuty:
 
     @classmethod
     def configured(cls, said: Notifications, http: Http) -> Self:
-        return cls(http, said.pagerduty.base_url, said.integration_key)
+        return cls(http.named("pagerduty"), said.pagerduty.base_url, said.integration_key)
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """`reference` is the dedup_key, None where there was nothing to send. Raises: Undelivered."""

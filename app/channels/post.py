@@ -7,7 +7,8 @@ from email.utils import parsedate_to_datetime
 
 from app.channels.base import plain
 from app.domain.errors import Invalid
-from app.domain.notification import Undelivered
+from app.domain.notification import Unasked, Undelivered
+from app.net.breakers import Open
 from app.net.http import Answer, Blocked, Http, Unanswered
 from app.net.slots import Busy
 
@@ -32,6 +33,8 @@ async def post(
     """The provider's 2xx. `rate_limited` is the wait after a 429 that names none. Raises: Undelivered."""
     try:
         answer = await http.post(url, content, dict(headers))
+    except Open as resting:
+        raise Unasked(str(resting), resting.retry_after) from resting
     except Busy as busy:
         raise Undelivered(str(busy), BUSY) from busy
     except Unanswered as nothing:

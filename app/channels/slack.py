@@ -58,7 +58,7 @@ class Slack:
         webhook = said.webhook_of("slack")
         if said.slack.bot_token is None and webhook is None:
             return None
-        return cls(http, said.slack.base_url, said.slack.bot_token, webhook)
+        return cls(http.named("slack"), said.slack.base_url, said.slack.bot_token, webhook)
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """`reference` is `channel/ts` of the incident's message there. Raises: Undelivered."""

@@ -35,7 +35,7 @@ class Teams:
 
     @classmethod
     def configured(cls, said: Notifications, http: Http) -> Self:
-        return cls(http, said.webhook_of("teams"))
+        return cls(http.named("teams"), said.webhook_of("teams"))
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """`delivered` unless Teams has only queued it (202). Raises: Undelivered."""

@@ -67,6 +67,10 @@ class NoAnswer(Exception):
     """Whoever was asked is away, or said what makes no sense. The text says which, to people, without a secret."""
 
 
+class Resting(NoAnswer):
+    """Nobody was asked: who would be is known not to answer."""
+
+
 def cut(text: str, longest: int) -> str:
     """At most `longest` characters; an ellipsis says that there were more."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

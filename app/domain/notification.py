@@ -121,6 +121,10 @@ class Undelivered(Exception):
         self.retry_after = retry_after
 
 
+class Unasked(Undelivered):
+    """The provider was not asked at all, for it is known not to answer: that was no try."""
+
+
 class Delayed(Record):
     """A message has to wait: until when, how many seconds that is, and for what."""
 

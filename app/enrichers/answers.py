@@ -13,7 +13,7 @@ from typing import Any, Self
 from cashews import Cache
 from pydantic import SecretStr, ValidationError
 
-from app.domain.enrichment import Found
+from app.domain.enrichment import SUMMARY_MAX, Found, Resting, cut
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,9 @@ REDIS_SECS = 0.2
 """How long Redis may take to answer (chosen: it is asked to save time)."""
 AWAY_SECS = 30.0
 """How long a Redis that didn't is left alone."""
-IN_MEMORY = 500
+IN_MEMORY = 1000
+LAST_SECS = 3600.0
+"""How long an answer is better than none, while who gave it isn't asked (chosen)."""
 Ask = Callable[[], Awaitable[Found]]
 
 
@@ -53,7 +55,10 @@ class Answers:
                 await cache.close()
 
     async def get(self, name: str, key: str, ask: Ask) -> tuple[Found, bool]:
-        """The answer of the enricher `name`, and whether it was known. Raises: what `ask` raises."""
+        """The answer of the enricher `name`, and whether it was known. Raises: what `ask` raises.
+
+        While a circuit breaker is open, the last one that this process heard, and how old it is.
+        """
         digest = f"llm-im:enrichment:{name}:{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}"
         kept = await self._kept(digest)
         if kept is not None:
@@ -62,11 +67,20 @@ class Answers:
             asking = asyncio.create_task(self._asked(digest, ask))
             self.under_way[digest] = asking
             asking.add_done_callback(lambda done: (self.under_way.pop(digest), done.cancelled() or done.exception()))
-        return await asyncio.shield(self.under_way[digest]), False
+        try:
+            return await asyncio.shield(self.under_way[digest]), False
+        except Resting:
+            said = await self.memory.get(f"{digest}:last")
+            last = Found.model_validate(said) if said is not None else None
+            if last is None or not last.summary:
+                raise
+            return last.model_copy(update={"summary": _dated(last)}), True
 
     async def _asked(self, digest: str, ask: Ask) -> Found:
         found = await ask()
-        await self._with(lambda cache: cache.set(digest, found.model_dump(mode="json"), expire=self.ttl_secs))
+        said = found.model_dump(mode="json")
+        await self._with(lambda cache: cache.set(digest, said, expire=self.ttl_secs))
+        await self.memory.set(f"{digest}:last", said, expire=LAST_SECS)
         return found
 
     async def _kept(self, digest: str) -> Found | None:
@@ -86,3 +100,8 @@ class Answers:
                 self.away_until = time.monotonic() + AWAY_SECS
                 log.warning("Redis does not answer (%s): answers are kept in memory meanwhile", type(no).__name__)
         return await use(self.memory)
+
+
+def _dated(last: Found) -> str:
+    when = f" (as of {last.at:%H:%M} UTC)"
+    return f"{cut(last.summary, SUMMARY_MAX - len(when))}{when}"

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.domain.enrichment import NoAnswer
+from app.domain.enrichment import NoAnswer, Resting
 from app.domain.errors import Invalid
+from app.net.breakers import Open
 from app.net.http import Answer, Blocked, Http, Unanswered
 from app.net.slots import Busy
 from app.surroundings import Remote
@@ -30,6 +31,8 @@ async def answered(http: Http, url: str, headers: Mapping[str, str], body: objec
             return await http.get(url, dict(headers), read_at_most=READ_AT_MOST)
         said = {**headers, "content-type": "application/json"}
         return await http.post(url, json.dumps(body).encode(), said, read_at_most=READ_AT_MOST)
+    except Open as resting:
+        raise Resting(str(resting)) from resting
     except (Busy, Unanswered, Blocked, Invalid) as no:
         raise NoAnswer(line(str(no))) from no
 

@@ -42,8 +42,8 @@ class Elasticsearch:
             return None
         key = {"authorization": f"ApiKey {own.api_key.get_secret_value()}"} if own.api_key else credentials(own)
         return cls(
-            http, f"{own.url}/{quote(own.index, safe=',*')}/_search", key, own.service_field, own.error_field,
-            timedelta(seconds=own.window_secs), said.patience(cls.name, 3),
+            http.named("elasticsearch"), f"{own.url}/{quote(own.index, safe=',*')}/_search", key,
+            own.service_field, own.error_field, timedelta(seconds=own.window_secs), said.patience(cls.name, 3),
         )  # fmt: skip
 
     def key(self, about: About) -> str:

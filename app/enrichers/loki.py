@@ -48,7 +48,7 @@ class Loki:
         if own.url is None:
             return None
         window = timedelta(seconds=own.window_secs)
-        return cls(http, own.url, credentials(own), own.label, window, said.patience(cls.name, 3))
+        return cls(http.named("loki"), own.url, credentials(own), own.label, window, said.patience(cls.name, 3))
 
     def key(self, about: About) -> str:
         return "\0".join(about.called[:1])

@@ -116,7 +116,14 @@ class Prometheus:
             return None
         queries = [Query(name, template) for name, template in own.queries.items()]
         window = timedelta(seconds=own.window_secs)
-        return cls(http, own.url, credentials(own), window, (*queries, *QUERIES), said.patience(cls.name, 3))
+        return cls(
+            http.named("prometheus"),
+            own.url,
+            credentials(own),
+            window,
+            (*queries, *QUERIES),
+            said.patience(cls.name, 3),
+        )
 
     def key(self, about: About) -> str:
         return "\0".join(text for _, text in self._wanted(about))

@@ -75,7 +75,7 @@ class Status:
     @classmethod
     def configured(cls, said: Enrichment, http: Http, _: Stores) -> Self | None:
         found = pages(said)
-        return cls(http, found, said.patience(cls.name, 3)) if found else None
+        return cls(http.by_host("status"), found, said.patience(cls.name, 3)) if found else None
 
     def key(self, about: About) -> str:
         return "\0".join(self._named(about))

@@ -10,7 +10,9 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import httpcore
 import httpx
 
 from app.domain.errors import Invalid
+from app.net.breakers import Breakers, Call, unbroken
 from app.net.slots import Slots
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -194,7 +197,9 @@ class Transport(httpx.AsyncHTTPTransport):
 class Http:
     """A transport without a client: it knows no redirect and no cookie, so no receiver can make it stumble over one.
 
-    `deadline_secs` bounds one request from the first packet to the last, whatever the receiver does.
+    `deadline_secs` bounds one request from the first packet to the last, whatever the receiver does. Each goes through
+    the circuit breaker of what is asked: of its host, unless it was given a name. `at_latest` is how long after one
+    has opened it may be probed from here, whatever its recovery says.
     """
 
     def __init__(
@@ -204,23 +209,46 @@ class Http:
         deadline_secs: float = 10,
         resolve: Resolve | None = None,
         slots: Slots | None = None,
+        breakers: Breakers | None = None,
+        at_latest: timedelta | None = None,
     ) -> None:
         self.networks = networks
+        self.breakers = breakers
+        self.at_latest = at_latest
+        self.dependency: Callable[[httpx.URL], str | None] = _host("http")
         self.deadline_secs = deadline_secs
         self.slots = slots or Slots()
         self.names = Names()
         self.guard = Guarded(networks, resolve or self.names)
         self.transport = Transport(self.guard)
-        self.trusts: dict[Path, Http] = {}
+        self.trusts: dict[Path, Transport] = {}
         self.timeout = httpx.Timeout(deadline_secs, connect=deadline_secs / 2).as_dict()
 
     async def __aenter__(self) -> "Http":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for http in (self, *self.trusts.values()):
-            await http.transport.aclose()
+        for transport in (self.transport, *self.trusts.values()):
+            await transport.aclose()
         self.names.close()
+
+    def named(self, dependency: str | None) -> "Http":
+        """The same way out to one dependency, behind the breaker of that name; None: behind none, to see who is up."""
+        view = copy.copy(self)
+        view.dependency = lambda _: dependency
+        return view
+
+    def by_host(self, kind: str) -> "Http":
+        """The same way out to many of a kind, each host behind a breaker of its own: `kind:host`."""
+        view = copy.copy(self)
+        view.dependency = _host(kind)
+        return view
+
+    def calling(self, dependency: str | None) -> AbstractContextManager[Call]:
+        """Around what goes another way than by HTTP. Raises: breakers.Open, and then nothing was sent."""
+        if self.breakers is None or dependency is None:
+            return unbroken()
+        return self.breakers.call(dependency, self.at_latest)
 
     def trusting(self, ca_path: Path) -> "Http":
         """The same way out to servers that show a certificate of that CA (a PEM file); closed together with this one.
@@ -228,24 +256,25 @@ class Http:
         Raises: OSError when the file can't be read as such.
         """
         if ca_path not in self.trusts:
-            self.trusts[ca_path] = copy.copy(self)
-            self.trusts[ca_path].transport = Transport(self.guard, ca_path)
-        return self.trusts[ca_path]
+            self.trusts[ca_path] = Transport(self.guard, ca_path)
+        view = copy.copy(self)
+        view.transport = self.trusts[ca_path]
+        return view
 
     async def post(
         self, url: str, content: bytes, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST
     ) -> Answer:
-        """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
+        """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy, breakers.Open."""
         return await self._send("POST", url, content, headers, read_at_most)
 
     async def get(self, url: str, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST) -> Answer:
-        """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
+        """Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy, breakers.Open."""
         return await self._send("GET", url, b"", headers, read_at_most)
 
     async def request(
         self, method: str, url: str, content: bytes, headers: dict[str, str], *, read_at_most: int = READ_AT_MOST
     ) -> Answer:
-        """Any method. Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy."""
+        """Any method. Raises: Invalid when it can never go there, Blocked, Unanswered, slots.Busy, breakers.Open."""
         return await self._send(method, url, content, headers, read_at_most)
 
     async def _send(self, method: str, url: str, content: bytes, headers: dict[str, str], read_at_most: int) -> Answer:
@@ -254,11 +283,14 @@ class Http:
             method, url, headers=HEADERS | headers, content=content, extensions={"timeout": self.timeout}
         )
         try:
-            async with self.slots.of(request.url.netloc.decode()):
-                until = asyncio.get_running_loop().time() + self.deadline_secs
-                async with asyncio.timeout_at(until):
-                    answer = await self.transport.handle_async_request(request)
-                return Answer(answer.status_code, answer.headers, await beginning(answer, until, read_at_most))
+            with self.calling(self.dependency(request.url)) as call:
+                async with self.slots.of(request.url.netloc.decode()):
+                    until = asyncio.get_running_loop().time() + self.deadline_secs
+                    async with asyncio.timeout_at(until):
+                        answer = await self.transport.handle_async_request(request)
+                    if answer.status_code >= 500:
+                        call.failed()
+                    return Answer(answer.status_code, answer.headers, await beginning(answer, until, read_at_most))
         except TimeoutError as late:
             raise Unanswered(f"no answer within {self.deadline_secs:g} s") from late
         except httpx.HTTPError as failed:
@@ -275,6 +307,10 @@ class Http:
         except (Invalid, Blocked, httpcore.ConnectError, httpcore.ConnectTimeout) as no:
             return str(no) or "no answer"
         return None
+
+
+def _host(kind: str) -> Callable[[httpx.URL], str]:
+    return lambda url: f"{kind}:{url.netloc.decode()}"
 
 
 async def beginning(answer: httpx.Response, until: float, read_at_most: int) -> str:

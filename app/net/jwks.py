@@ -13,6 +13,7 @@ from jwt.exceptions import PyJWTError
 
 from app.admission import confidential
 from app.domain.errors import Invalid, Unavailable
+from app.net.breakers import Open
 from app.net.http import Blocked, Http, Unanswered
 from app.net.slots import Busy
 
@@ -77,7 +78,7 @@ class KeySet:
             try:
                 self.keys = usable(await self._json(self.url or await self._discovered()), self.algorithms)
                 self.answered = True
-            except (Unusable, Invalid, Blocked, Unanswered, Busy) as no:
+            except (Unusable, Invalid, Blocked, Unanswered, Busy, Open) as no:
                 if before is not False:
                     log.warning("the keys of %s cannot be read: %s", self.issuer, no)
 

@@ -110,6 +110,13 @@ UPDATE deliveries SET
     last_error = $2, delayed_until = now() + $4::interval
 WHERE key = ANY($1::text[]) AND status NOT IN ('sent', 'delivered', 'failed')
 """
+UNTRIED = """
+WITH untried AS (
+    UPDATE deliveries SET attempts = attempts - 1, claimed_at = CASE WHEN attempts > 1 THEN claimed_at END
+    WHERE key = ANY($1::text[]) AND attempts > 0 AND status NOT IN ('sent', 'delivered', 'failed')
+)
+SELECT channel FROM deliveries WHERE key = $2
+"""
 TOGETHER = """
 SELECT d.id FROM deliveries d JOIN deliveries named ON d.destination = named.destination
 WHERE named.id = $1 AND (d.id = named.id OR d.bundle = named.key) ORDER BY d.created_at
@@ -248,9 +255,23 @@ class DeliveryStore:
                 else:
                     return
 
-    async def not_sent(self, keys: Sequence[str], error: str, again_after: timedelta | None) -> None:
-        """A try failed: it will be tried again after a while, or never; then another tells of those it stood for."""
-        await self.pool.execute(NOT_SENT, keys, error[:1000], again_after is None, again_after, keys[0])
+    async def not_sent(
+        self, keys: Sequence[str], error: str, again_after: timedelta | None, *, tried: bool = True
+    ) -> None:
+        """A try failed: it will be tried again after a while, or never; then another tells of those it stood for.
+
+        Where nobody was asked, it was not `tried`: it doesn't count, neither as a try nor for the rate limit.
+        """
+        said = (NOT_SENT, keys, error[:1000], again_after is None, again_after, keys[0])
+        if tried:
+            await self.pool.execute(*said)
+            return
+        async with self.pool.transaction() as connection:
+            await connection.execute(*said)
+            channel = await connection.fetchval(UNTRIED, keys, keys[0])
+            limit = self.rate_limits.get(ChannelName(channel)) if channel else None
+            if limit is not None:
+                await connection.execute(TAKE, channel, -timedelta(minutes=1 / limit.requests_per_minute))
 
     async def together(self, notification_id: str) -> list[str]:
         """The ids of the messages that share this one's fate, its own included: one, unless it stands for others."""

@@ -509,6 +509,26 @@ class EvidenceRow(SQLModel, table=True):
     incident_ids: list[uuid.UUID] = _ids()
 
 
+class BreakerRow(SQLModel, table=True):
+    """A circuit breaker. A transition is written by one process, the first one from `version` on."""
+
+    __tablename__: ClassVar[str] = "breakers"
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    state: str = Field(sa_column=Column(Text, nullable=False, server_default="closed"))
+    since: datetime | None = _at_or_null()
+    until: datetime | None = _at_or_null()
+    forced: bool = _flag("false")
+    openings: int = _count()
+    changed_by: str | None = _text_or_null()
+    reason: str | None = _text_or_null()
+    version: int = _big()
+    requests: int = _big()
+    failures: int = _big()
+    rejected: int = _big()
+    opened: int = _big()
+    used_at: datetime = _at()
+
+
 class FactRow(SQLModel, table=True):
     """Something the installation knows about its surroundings, like which Temporal namespace holds its incidents."""
 

@@ -211,6 +211,28 @@ PLAYBOOKS_ACTIVE = Gauge(
     "llm_incident_manager_playbook_executions_active", "Runs under way, as PostgreSQL has them, dry runs aside.",
     multiprocess_mode="mostrecent",
 )  # fmt: skip
+BREAKER_STATE = Gauge(
+    "circuit_breaker_state", "0 closed, 1 open, 2 half-open.", ("name",), multiprocess_mode="mostrecent"
+)
+BREAKER_REQUESTS = Counter("circuit_breaker_requests_total", "Calls that were made.", ("name",))
+# These names end without `_total`, which a counter would be given.
+BREAKER_SUCCESSFUL = Gauge(
+    "circuit_breaker_requests_successful", "Calls that were answered.", ("name",), multiprocess_mode="sum"
+)
+BREAKER_FAILED = Gauge("circuit_breaker_requests_failed", "Calls that failed.", ("name",), multiprocess_mode="sum")
+BREAKER_REJECTED = Gauge(
+    "circuit_breaker_requests_rejected", "Calls that were not made.", ("name",), multiprocess_mode="sum"
+)
+BREAKER_ERROR_RATE = Gauge(
+    "circuit_breaker_error_rate", "Share of a process's calls within the window that failed, in percent.", ("name",),
+    multiprocess_mode="mostrecent",
+)  # fmt: skip
+BREAKER_OPENED = Gauge("circuit_breaker_open_count", "How often it opened.", ("name",), multiprocess_mode="sum")
+BREAKER_CLOSED = Gauge("circuit_breaker_close_count", "How often it closed.", ("name",), multiprocess_mode="sum")
+BREAKER_DURATION = Histogram(
+    "circuit_breaker_request_duration_seconds", "What a call took, good or bad.", ("name",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+)  # fmt: skip
 
 # A series that is there from the start at 0 makes the first increase visible to rate().
 for _severity in Severity:
@@ -336,6 +358,43 @@ def enriched(enricher: str, seconds: float, cached: bool) -> None:
 
 
 _looked_up: deque[bool] = deque(maxlen=1000)
+
+BREAKERS_SHOWN = 200
+"""Names that metrics tell apart; those that come later are `webhook:other` (hosts may be any number)."""
+BREAKER_STATES = {"closed": 0, "open": 1, "half_open": 2}
+
+
+def breaker_answered(name: str, good: bool, seconds: float, recently: tuple[int, int]) -> None:
+    """Counts a call; `recently` are the calls within the window, and how many of them failed."""
+    name = _breaker(name)
+    BREAKER_REQUESTS.labels(name).inc()
+    (BREAKER_SUCCESSFUL if good else BREAKER_FAILED).labels(name).inc()
+    BREAKER_DURATION.labels(name).observe(seconds)
+    calls, failures = recently
+    BREAKER_ERROR_RATE.labels(name).set(100 * failures / calls if calls else 0)
+
+
+def breaker_rejected(name: str) -> None:
+    """Counts a call that was not made."""
+    BREAKER_REJECTED.labels(_breaker(name)).inc()
+
+
+def breaker_turned(name: str, state: str, here: bool) -> None:
+    """Shows a breaker's state; `here`: it was this process that changed it, and counts that."""
+    name = _breaker(name)
+    BREAKER_STATE.labels(name).set(BREAKER_STATES[state])
+    if here and state != "half_open":
+        (BREAKER_OPENED if state == "open" else BREAKER_CLOSED).labels(name).inc()
+
+
+def _breaker(name: str) -> str:
+    if name in _breakers or len(_breakers) < BREAKERS_SHOWN:
+        _breakers.add(name)
+        return name
+    return f"{name.partition(':')[0]}:other"
+
+
+_breakers: set[str] = set()
 
 
 def exposition() -> tuple[bytes, str]:

@@ -394,7 +394,7 @@ async def test_a_cluster_is_trusted_by_its_own_authority(tmp_path: Path) -> None
         async with Http(LOOPBACK) as http:
             using = tools(http, kubernetes=said | {"ca_path": certificate.path})
             assert "2 replicas" in await Step(using, **RESTART).checks()
-            assert http.trusting(certificate.path) is http.trusting(certificate.path)
+            assert http.trusting(certificate.path).transport is http.trusting(certificate.path).transport
 
 
 def test_a_file_that_is_no_certificate_is_refused_at_start(tmp_path: Path) -> None:

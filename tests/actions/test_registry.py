@@ -29,6 +29,6 @@ async def test_what_needs_a_system_of_its_own_is_not_there_without_it(http: Http
     there = {name for name, configured in ACTIONS.items() if configured(tools(http)) is not None}
     assert {"http_request", "add_note", "incident_resolve", "health_check", "verify_resolution"} <= there
     assert not there & {
-        "create_war_room", "github_issue", "jira_issue", "logs_capture", "metrics_snapshot", "pagerduty", "run_script",
-        "slack",
+        "circuit_breaker", "create_war_room", "github_issue", "jira_issue", "logs_capture", "metrics_snapshot",
+        "pagerduty", "run_script", "slack",
     }  # fmt: skip

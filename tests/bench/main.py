@@ -9,10 +9,10 @@ from signal import SIGTERM
 
 import uvloop
 
-from tests.bench import doors, enriching, escalating, ingest, paging, report, sockets, standing, triage
+from tests.bench import breaking, doors, enriching, escalating, ingest, paging, report, sockets, standing, triage
 from tests.bench.stack import fresh
 
-GROUPS = ("idle", "drain", "ingest", "escalation", "triage", "doors")
+GROUPS = ("idle", "drain", "ingest", "escalation", "triage", "doors", "breakers")
 
 
 async def figures(groups: Sequence[str], quick: bool) -> AsyncIterator[report.Figure]:
@@ -40,6 +40,8 @@ async def figures(groups: Sequence[str], quick: bool) -> AsyncIterator[report.Fi
         for figure in await doors.figures(1 if quick else 8):
             yield figure
         yield await sockets.figure(50 if quick else 500, 3 if quick else 30)
+    if "breakers" in groups:
+        yield breaking.figure()
 
 
 async def bench(groups: Sequence[str], quick: bool) -> None:
