@@ -46,6 +46,7 @@ from app.api.rest import (
     routing,
     simulate,
     suppression,
+    taxonomy,
     templates,
 )
 from app.api.rest.query import nothing_asked
@@ -75,6 +76,7 @@ ROUTERS = (
     chatops.router,
     lint.router,
     ml.router,
+    taxonomy.router,
     templates.router,
     health.router,
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.domain.dedup import normalized
 from app.domain.record import Record
+from app.domain.taxonomy import PROVIDER_LABELS
 from app.domain.vocabulary import IncidentType
 
 
@@ -53,7 +54,7 @@ COMMONPLACE_WEIGHT = 0.2
 PROVIDER_TAGS = {
     name: kind
     for kind, names in {
-        "provider": ("provider", "api_provider", "llm_provider", "gen_ai.system", "gen_ai.provider.name"),
+        "provider": PROVIDER_LABELS,
         "model": ("model", "model_group", "model_name", "litellm_model_name", "gen_ai.request.model"),
     }.items()
     for name in names

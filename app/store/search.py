@@ -11,10 +11,13 @@ import orjson
 from app.domain.errors import Invalid
 from app.domain.representation import IncidentView
 from app.domain.requests import IncidentQuery
+from app.domain.taxonomy import CLASSES
 from app.domain.vocabulary import Severity, Status
 
 SEARCHED = "to_tsvector('simple'::regconfig, (title || ' '::text) || description)"
 """What words are looked up in; the index `incidents_search` is built on this very expression."""
+
+OF_CLASS = "id IN (SELECT incident_id FROM classifications WHERE incident_class = ANY({0}::text[]))"
 
 KINDS = {"severity": Severity, "status": Status}
 
@@ -43,6 +46,8 @@ def conditions(query: IncidentQuery) -> Clause:
     for column in ("severity", "status", "category", "environment", "source"):
         if values := getattr(query, column):
             where.add(f"{column} = ANY({{0}}::text[])", [str(value) for value in values])
+    if query.incident_class:
+        where.add(OF_CLASS, list(query.incident_class))
     if query.active_only:
         where.add("status NOT IN ('RESOLVED', 'CLOSED')")
     if query.suppressed is not None:
@@ -62,7 +67,12 @@ def conditions(query: IncidentQuery) -> Clause:
     if query.search and query.search.strip():
         part = query.search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
         words = "websearch_to_tsquery('simple'::regconfig, {0})"
-        where.add(f"({SEARCHED} @@ {words} OR title ILIKE {{1}})", query.search, f"%{part}%")
+        either, class_ = f"{SEARCHED} @@ {words} OR title ILIKE {{1}}", query.search.strip().casefold()
+        if class_ in CLASSES:  # asked of every search, it would keep the index of words from being used
+            of_class = OF_CLASS.replace("{0}", "{2}")
+            where.add(f"({either} OR {of_class})", query.search, f"%{part}%", [class_])
+        else:
+            where.add(f"({either})", query.search, f"%{part}%")
     return where
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.severity import FLOORS, LABELS_NEEDED, Said, standing
+from app.domain.severity import LABELS_NEEDED, Said, standing
+from app.domain.taxonomy import FLOORS
 from app.domain.vocabulary import Severity
 
 severities = st.sampled_from(Severity)
