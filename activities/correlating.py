@@ -65,8 +65,8 @@ class Correlating:
         provider = outage.Scene.of(here).provider
         if provider is None or Strategy.PROVIDER not in self.rules.strategies or not outage.symptom(here):
             return None
-        out = await self.groups.outages(incident_id, outage.spellings(provider))
-        out = [row for row in out if outage.explains(row, here)]
+        rows: list[Any] = await self.groups.outages(incident_id, outage.spellings(provider))
+        out = [row for row in rows if outage.explains(row, here)]
         if not out:
             return None
         why = {row["id"]: _because(f"the outage of {provider} is open: incident {row['id']}") for row in out}
@@ -77,7 +77,9 @@ class Correlating:
         provider = outage.Scene.of(here).provider
         if provider is None or Strategy.PROVIDER not in self.rules.strategies or not outage.outage(here):
             return {}
-        rows = await self.groups.suffering(incident_id, outage.spellings(provider), here["at"], self.rules.window)
+        rows: list[Any] = await self.groups.suffering(
+            incident_id, outage.spellings(provider), here["at"], self.rules.window
+        )
         suffer = {row["id"]: row for row in rows if outage.symptom(row) and outage.explains(here, row)}
         why = _because(f"the outage of {provider} was known later: incident {incident_id}")
         return {id_: why for id_, row in suffer.items() if row["lead_id"] is None or row["lead_id"] in suffer}

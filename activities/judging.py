@@ -25,7 +25,7 @@ class Judging:
     services: CatalogueStore
 
     async def classify(self, incident_id: str, row: Mapping[str, Any], at: datetime) -> Classified | None:
-        """What stands for a new incident; None where its labels state no class. Twice is once: what was first is kept."""
+        """What stands for a new incident; None where its labels state no class. Twice is once."""
         name = stated(row["tags"])
         if name is None:
             return None
@@ -34,7 +34,7 @@ class Judging:
             return before(dict(kept.items()))
         kind, reported = CLASSES[name], Severity(row["reported_severity"])
         found = await self._judged(name, reported, row)
-        columns = (
+        columns: tuple[object, ...] = (
             reported, found.severity, found.applied, None, {}, name, kind.type, kind.category, None, found.reason, [],
             at, True,
         )  # fmt: skip

@@ -52,7 +52,6 @@ from app.service.reports import Reports
 from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
-from app.service.taxonomy import Taxonomy
 from app.service.templates import Templates
 from app.service.together import Together
 from app.service.tokens import Tokens, Trusted, shared
@@ -114,7 +113,6 @@ class Gateway:
     correlations: Correlations
     live: Live
     together: Together
-    taxonomy: Taxonomy
 
 
 @asynccontextmanager
@@ -201,7 +199,6 @@ def services(
         limits=limits or Limits.of(settings.rate_limits),
         live=Live(FeedStore(connections, targets(settings)), settings.graphql.max_waiting),
         together=Together(TogetherStore(connections, targets(settings)), DocumentStore(connections)),
-        taxonomy=Taxonomy(),
         health=Health(connections, temporal),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),

@@ -121,7 +121,7 @@ CLASSES: dict[str, Kind] = {
         tags=("LLM10", "AML.T0034"), enrichers=(METRICS, CHANGES, PAST), playbook="cost-runaway", owner=FINOPS),
     "agent.loop": _kind(
         APP, P2, COST, "An agent goes round in circles.", labels=("agent", "session_id"),
-        signals=("steps or tool calls per trace over the limit", "the same tool with the same arguments again and again",
+        signals=("steps or tool calls per trace over the limit", "the same tool call again and again",
                  "session.budget_reached"),
         enrichers=(METRICS, CHANGES, PAST), playbook="cost-runaway", owner=FINOPS),
     "agent.tool_failure": _kind(
@@ -155,7 +155,8 @@ CLASSES: dict[str, Kind] = {
         signals=("response.model changes", "scores shift without a change of ours"),
         enrichers=(CHANGES, PAST), owner=QUALITY),
     "security.prompt_injection": _kind(
-        S, P2, None, "Somebody tries to make the model obey them instead.", labels=("guardrail", "key_alias", "end_user"),
+        S, P2, None, "Somebody tries to make the model obey them instead.",
+        labels=("guardrail", "key_alias", "end_user"),
         signals=("guardrail interventions at five times the baseline", "many prompts of few users"),
         tags=("LLM01", "AML.T0051"), enrichers=(METRICS, LOGS, PAST), playbook="injection-response", owner=SECURITY),
     "security.jailbreak": _kind(

@@ -20,7 +20,8 @@ MOST = 100
 LISTS = frozenset({"severity", "status", "category", "environment", "source"})
 SAME = {
     "severities": "severity", "statuses": "status", "states": "status", "state": "status", "categories": "category",
-    "environments": "environment", "sources": "source", "incident_classes": "incident_class", "assigned_to_team": "assigned_team",
+    "environments": "environment", "sources": "source", "assigned_to_team": "assigned_team",
+    "incident_classes": "incident_class",
 }  # fmt: skip
 """Other names of a filter → its own."""
 

@@ -7,6 +7,7 @@ import strawberry
 from app.api.graphql.context import Info
 from app.domain.errors import NotFound
 from app.domain.vocabulary import IncidentType, Severity
+from app.service.taxonomy import class_named, classes
 
 
 @strawberry.type
@@ -35,12 +36,12 @@ class Taxonomy:
     @strawberry.field
     def taxonomy(self, info: Info) -> list[IncidentClass]:
         """Every class that a source may state, and that incidents are filtered by."""
-        return cast("list[IncidentClass]", info.context.gateway.taxonomy.list(info.context.caller))
+        return cast("list[IncidentClass]", classes(info.context.caller))
 
     @strawberry.field
     def incident_class(self, info: Info, name: str) -> IncidentClass | None:
         """None where there is no such class."""
         try:
-            return cast("IncidentClass", info.context.gateway.taxonomy.get(info.context.caller, name))
+            return cast("IncidentClass", class_named(info.context.caller, name))
         except NotFound:
             return None

@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from app.api.auth import Caller
-from app.api.rest.wire import Served
 from app.domain.record import Record
 from app.domain.taxonomy import IncidentClass
+from app.service.taxonomy import class_named, classes
 
 router = APIRouter(prefix="/taxonomy", tags=["taxonomy"])
 
@@ -16,12 +16,12 @@ class Classes(Record):
 
 
 @router.get("")
-async def taxonomy(who: Caller, gateway: Served) -> Classes:
+async def taxonomy(who: Caller) -> Classes:
     """Every class that a source may state in the label `class`, and that incidents are filtered by."""
-    found = gateway.taxonomy.list(who)
+    found = classes(who)
     return Classes(classes=found, total=len(found))
 
 
 @router.get("/{incident_class}")
-async def incident_class(incident_class: str, who: Caller, gateway: Served) -> IncidentClass:
-    return gateway.taxonomy.get(who, incident_class)
+async def get_class(incident_class: str, who: Caller) -> IncidentClass:
+    return class_named(who, incident_class)
