@@ -47,7 +47,7 @@ ALIKE_FROM = 0.3
 """Texts with less in common than this have nothing in common."""
 COMMONPLACE = frozenset(
     ("severity", "priority", "env", "environment", "region", "zone", "cluster", "team", "owner", "namespace", "job",
-     "prometheus", "monitor", "receiver", "replica", "tenant", "account", "stage", "tier", "alertname")
+     "prometheus", "monitor", "receiver", "replica", "tenant", "account", "stage", "tier", "alertname", "class")
 )  # fmt: skip
 """Tags that many unrelated incidents share."""
 COMMONPLACE_WEIGHT = 0.2

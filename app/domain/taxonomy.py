@@ -262,6 +262,12 @@ def stated(labels: Mapping[str, str]) -> str | None:
     return name if name in CLASSES else None
 
 
+def base(labels: Mapping[str, str]) -> Severity:
+    """Where the severity of an alert begins whose reporter gives none."""
+    name = stated(labels)
+    return CLASSES[name].severity if name is not None else Severity.P2
+
+
 def named(labels: Mapping[str, str], label: str) -> str | None:
     """What labels say under one of a label's names."""
     return next((labels[name] for name in ALSO.get(label, (label,)) if labels.get(name)), None)
