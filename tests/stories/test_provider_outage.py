@@ -88,29 +88,35 @@ async def test_another_provider_region_or_environment_is_another_matter(world: W
     )
     await outage.told()
     await long_ago(outage)
-    stories = [
-        await world.opens(["bob"], **about("anthropic", "performance.latency", labels=labels, **here)),
-        await world.opens(["bob"], **about("bedrock", "performance.latency", labels={"region": "eu-west-1"}, **here)),
-        await world.opens(["bob"], **about("bedrock", "performance.latency", environment=Environment.STAGING)),
-        await world.opens(["bob"], **about("bedrock", "quality.drop", labels=labels, **here)),
-        await world.opens(["bob"], **about("bedrock", None, labels=labels, **here)),
-    ]
-    assert [await story.told() for story in stories] == [["bob"]] * 5
-    assert {await lead(story) for story in stories} == {None}
+    for alert in (
+        about("anthropic", "performance.latency", labels=labels, **here),
+        about("bedrock", "performance.latency", labels={"region": "eu-west-1"}, **here),
+        about("bedrock", "performance.latency", environment=Environment.STAGING),
+        about("bedrock", "quality.drop", labels=labels, **here),
+        about("bedrock", None, labels=labels, **here),
+    ):
+        story = await world.opens(["bob"], **alert)
+        assert (await story.told(), await lead(story)) == (["bob"], None), alert
+        await long_ago(story)
 
 
 async def test_an_outage_that_is_known_later_takes_its_symptoms_in_and_leads(world: World) -> None:
     symptoms = [
-        await world.opens(["bob"], ["carol"], **about("mistral", class_))
-        for class_ in ("performance.rate_limit", "performance.hanging")
-    ]  # fmt: skip
-    assert [await story.told() for story in symptoms] == [["bob"], ["bob"]]
+        await world.opens(["bob"], ["carol"], **alert)
+        for alert in (
+            about("mistral", "performance.rate_limit"),
+            about("mistral", "performance.hanging"),
+            about("mistral", None, labels={"status_code": "503"}),
+        )
+    ]
+    assert [await story.told() for story in symptoms] == [["bob"], [], ["bob"]]
+    assert [await lead(story) for story in symptoms] == [None, symptoms[0].id, None]
     outage = await out(world, "Mistral AI")
     assert await outage.told() == ["alice"]
     for story in symptoms:
         await story.eventually(EventType.SUPPRESSED)
         assert await story.after(hours=1) == []
-    assert [await lead(story) for story in (*symptoms, outage)] == [outage.id, outage.id, None]
+    assert [await lead(story) for story in (*symptoms, outage)] == [outage.id] * 3 + [None]
 
 
 async def test_a_class_that_is_stated_is_judged_by_what_is_known_and_a_person_goes_before_it(world: World) -> None:
