@@ -46,10 +46,15 @@ class Judging:
         )  # fmt: skip
 
     async def said(self, incident_id: str, row: Mapping[str, Any], reported: Severity) -> Severity | None:
-        """What an incident reported as this severity is now; None where its source stated no class. Reads only."""
+        """What an incident reported as this severity is now; None where its source stated no class. Reads only.
+
+        As long as the source says the same, so does this: what a person has set meanwhile is not contested.
+        """
         kept = await self.store.classified(incident_id)
         if kept is None or not kept["stated"]:
             return None
+        if kept["reported"] == reported:
+            return before(dict(kept.items())).severity
         return (await self._judged(kept["incident_class"], reported, row)).severity
 
     async def _judged(self, name: str, reported: Severity, row: Mapping[str, Any]) -> Judged:
