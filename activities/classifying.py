@@ -33,7 +33,10 @@ Observe = Callable[[str, float | None], None]
 
 
 class Classified(Record):
-    """The severity that stands, whether it is the model's own, and why; type, class and category where it is sure."""
+    """The severity that stands, whether it is the model's own, and why; type, class and category where it is sure.
+
+    `stated`: the source said what it is, and no model was asked.
+    """
 
     severity: Severity
     applied: bool
@@ -43,6 +46,7 @@ class Classified(Record):
     category: Category | None = None
     model_version: int | None = None
     reason: str
+    stated: bool = False
 
 
 @dataclass
@@ -139,7 +143,7 @@ class Classifying:
             reported, predicted, stands.applied, said.confidence if said else None,
             {str(severity): round(p, 4) for severity, p in said.probabilities.items()} if said else {},
             said.incident_class if said else None, kind, category, version, stands.reason,
-            list(said.reasons) if said else [], at,
+            list(said.reasons) if said else [], at, False,
         )  # fmt: skip
         return await self.store.keep(incident_id, columns, category, kind)
 

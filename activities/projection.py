@@ -38,4 +38,10 @@ class Projection:
         """Twice is once, and late is never: rows are ordered by (time_ns, sequence)."""
         await self.incidents.project(show.incident, show.time_ns, show.entries, stop_pages=show.stop_pages)
         for entry in show.entries:
-            self.count(show.incident, entry.type, entry.data)
+            self.count(show.incident, entry.type, entry.data | _recognised(entry, show.entries))
+
+
+def _recognised(entry: Entry, entries: tuple[Entry, ...]) -> dict[str, object]:
+    """What a new incident turned out to be, which is told right after that it was created."""
+    said = entries if entry.type is EventType.INCIDENT_CREATED else ()
+    return next(({"incident_class": e.data["incident_class"]} for e in said if e.type is EventType.CLASSIFIED), {})

@@ -19,6 +19,7 @@ from app.domain.matching import Subject
 from app.domain.notification import Outgoing
 from app.domain.record import Record
 from app.domain.routing import telling
+from app.domain.taxonomy import stated
 from app.domain.triage import Classified, Routed, Triaged
 from app.domain.vocabulary import Severity
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from activities.correlating import Correlating
     from activities.enriching import Enriching
     from activities.holding import Holding
+    from activities.judging import Judging
     from activities.routing import Route, Routing
     from app.store.documents import DocumentStore
     from app.store.incidents import IncidentStore
@@ -107,6 +109,7 @@ class Triage:
     routing: Routing
     holding: Holding
     observe: Observe
+    judging: Judging | None = None
     enriching: Enriching | None = None
     page_wait_secs: float = 2
     escalation_enabled: bool = True
@@ -124,8 +127,11 @@ class Triage:
 
     async def _triage(self, heard: Heard, row: dict[str, Any], about: About) -> Opened:
         id_, at, stages = about.incident_id, about.at, Stages(self.observe)
-        said = None
-        if self.classifying is not None:
+        said, name = None, stated(row["tags"])
+        row["incident_class"] = name
+        if self.judging is not None and name is not None:
+            said = await stages.run("classify", self.judging.classify(id_, row, at))
+        elif self.classifying is not None:
             said = await stages.run("classify", self.classifying.classify(id_, at))
         row |= _learned(row, said) | {"severity": said.severity if said else heard.severity}
         route = await stages.run("route", self.routing.route(_subject(row, at), id_, row["created_at"], at))
@@ -171,13 +177,18 @@ class Triage:
         """The severity as the model and the rules read it; a reading that fails leaves the alerts' own."""
         row, stages = dict(row.items()), Stages(self.observe)
         reported = heard.severity
-        severity = reported
-        if self.classifying:
-            severity = await stages.run("classify", self.classifying.said(about.incident_id, reported)) or reported
+        severity = await stages.run("classify", self._said(about.incident_id, row, reported)) or reported
         subject = _subject(row | {"severity": severity}, about.at)
         severity = await stages.run("route", self.routing.read_severity(subject, about.incident_id)) or severity
         standing = await self._standing(stages, before, row, about)
         return heard.model_copy(update={"severity": severity, "reported": reported, "standing": standing})
+
+    async def _said(self, incident_id: str, row: dict[str, Any], reported: Severity) -> Severity:
+        """What the taxonomy or the model makes of a severity that is reported now."""
+        found = await self.judging.said(incident_id, row, reported) if self.judging else None
+        if found is None and self.classifying:
+            found = await self.classifying.said(incident_id, reported)
+        return found or reported
 
     async def _standing(self, stages: Stages, before: Incident | None, row: Any, about: About) -> Standing | None:
         held = tuple(hold for hold in before.holds if hold.reason is HoldReason.RULE) if before else ()

@@ -14,6 +14,7 @@ from activities.correlating import Correlating
 from activities.directory import Directory
 from activities.enriching import Enriching
 from activities.holding import Holding
+from activities.judging import Judging
 from activities.playbooks import Playbooks as PlaybookDeeds
 from activities.polling import Polling, Watched
 from activities.projection import Projection
@@ -128,6 +129,7 @@ def crew(
             routing=Routing(documents, RoutingStore(connections), metrics.routed),
             holding=Holding(documents, HoldingStore(connections), flapping(settings)),
             observe=metrics.triaged,
+            judging=Judging(ModelStore(connections), CatalogueStore(connections)),
             enriching=enriching if enriching.enrichers else None,
             page_wait_secs=page_wait_secs(settings.enrichment),
             escalation_enabled=escalation.enabled,

@@ -50,6 +50,7 @@ from app.api.rest import (
     routing,
     simulate,
     suppression,
+    taxonomy,
     templates,
 )
 from app.api.rest.query import nothing_asked
@@ -81,6 +82,7 @@ ROUTERS = (
     lint.router,
     ml.router,
     mappings.router,
+    taxonomy.router,
     templates.router,
     breakers.router,
     health.router,

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.domain.dedup import normalized
 from app.domain.record import Record
+from app.domain.taxonomy import PROVIDER_LABELS
 from app.domain.vocabulary import IncidentType
 
 
@@ -46,14 +47,14 @@ ALIKE_FROM = 0.3
 """Texts with less in common than this have nothing in common."""
 COMMONPLACE = frozenset(
     ("severity", "priority", "env", "environment", "region", "zone", "cluster", "team", "owner", "namespace", "job",
-     "prometheus", "monitor", "receiver", "replica", "tenant", "account", "stage", "tier", "alertname")
+     "prometheus", "monitor", "receiver", "replica", "tenant", "account", "stage", "tier", "alertname", "class")
 )  # fmt: skip
 """Tags that many unrelated incidents share."""
 COMMONPLACE_WEIGHT = 0.2
 PROVIDER_TAGS = {
     name: kind
     for kind, names in {
-        "provider": ("provider", "api_provider", "llm_provider", "gen_ai.system", "gen_ai.provider.name"),
+        "provider": PROVIDER_LABELS,
         "model": ("model", "model_group", "model_name", "litellm_model_name", "gen_ai.request.model"),
     }.items()
     for name in names

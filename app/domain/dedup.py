@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from app.domain.alert import Alert, AlertStatus
+from app.domain.taxonomy import problem, stated
 from app.domain.vocabulary import Severity, Status
 
 SOONEST = timedelta(microseconds=1)
@@ -32,11 +33,19 @@ def normalized(text: str) -> str:
 
 
 def fingerprint(alert: Alert) -> str:
-    """64 hex digits naming the problem: the source's own identity, or source, type, title, services, environment."""
+    """64 hex digits naming the problem: the source's own identity, or source, type, title, services, environment.
+
+    Of a class that the source states: what tells its problems apart instead of type and title, where the labels say it.
+    """
     if alert.identity is not None:
         return _digest(("identity", alert.source, alert.identity))
     services = sorted({normalized(service) for service in alert.affected_services})
     environment = alert.environment or ""
+    name = stated(alert.labels)
+    told = problem(name, alert.labels) if name is not None else ()
+    if name is not None and told:
+        apart = sorted(map(normalized, told))
+        return _digest(("class", normalized(alert.source), name, environment, *services, "", *apart))
     return _digest(
         ("content", normalized(alert.source), alert.incident_type, normalized(alert.title), environment, *services)
     )

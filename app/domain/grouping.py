@@ -114,6 +114,25 @@ def joining(
     return Joining(group_id=oldest, joins=tuple(joins), overflow=tuple(overflow), absorbs=tuple(others))
 
 
+def coming_along(incident_id: str, outages: Iterable[str], places: Iterable[Place], parted: Parted) -> Joining | None:
+    """Where an incident goes that open outages explain, the oldest of them first; None when nowhere.
+
+    It comes along, however full the group: nothing joins by it, as what is like a symptom need not be one.
+    """
+    where = {place.incident_id: place for place in places}
+    if where[incident_id].group_id is not None:
+        return None
+    for id_ in outages:
+        place = where.get(id_)
+        if place is None:
+            continue
+        group = place.group_id
+        crowd = {other.incident_id for other in where.values() if group and other.group_id == group} | {id_}
+        if not _apart({incident_id}, crowd, parted):
+            return Joining(group_id=group, joins=() if group else (id_,), overflow=(incident_id,))
+    return None
+
+
 def _parties(scores: Mapping[str, Score], where: Mapping[str, Place], rules: Rules) -> list[Party]:
     """Those that the incident belongs to, the strongest first. What came to a full group speaks for nobody."""
     strongest: dict[str, float] = {}

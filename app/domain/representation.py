@@ -42,7 +42,11 @@ class Resolution(Record):
 
 class Classification(Record):
     """What the model said of an incident. `severity` is None where it abstained altogether; `reason` says why it
-    was followed or not, `confidence` and `probabilities` are 0 to 1."""
+    was followed or not, `confidence` and `probabilities` are 0 to 1.
+
+    `stated`: the source said which class it is, no model was asked, and `reason` says what the taxonomy's rules made
+    of the reported severity.
+    """
 
     severity: Severity | None
     reported_severity: Severity
@@ -56,6 +60,7 @@ class Classification(Record):
     reason: str
     reasons: list[str]
     at: datetime
+    stated: bool = False
 
 
 class Finding(Record):
@@ -77,7 +82,9 @@ class IncidentView(Record):
 
     `suppressed`: nobody is paged; `suppression` says why, and until when. `correlation_group` and `parent_incident`
     (the group's lead, None for the lead itself) are None outside a group, `related_incidents` are its other members
-    (100 at most). `routing` says which rules applied. An incident is never a duplicate: alerts are, so `duplicate_of`
+    (100 at most). `routing` says which rules applied. `incident_class` is one of the taxonomy's, stated by the source
+    or recognised; `suggested_playbook` is what the bundle llmops has for it, and begins by itself only as its triggers
+    say. An incident is never a duplicate: alerts are, so `duplicate_of`
     is None.
     """
 
@@ -122,6 +129,8 @@ class IncidentView(Record):
     suppression: list[Hold] = []
     routing: dict[str, object] | None = None
     classification: Classification | None = None
+    incident_class: str | None = None
+    suggested_playbook: str | None = None
     correlation_group: str | None = None
     parent_incident: str | None = None
     related_incidents: list[str] = []

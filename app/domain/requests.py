@@ -61,6 +61,7 @@ class IncidentQuery(Record):
     category: tuple[Category, ...] = ()
     environment: tuple[Environment, ...] = ()
     source: tuple[Name, ...] = ()
+    incident_class: tuple[Name, ...] = ()
     assigned_to: Name | None = None
     assigned_team: Name | None = None
     tags: Labels = {}
@@ -81,7 +82,7 @@ class IncidentQuery(Record):
 
     def matches(self, incident: IncidentView) -> bool:
         """Whether the incident is one of those that are asked for; words are looked for as they stand."""
-        alternatives = ("severity", "status", "category", "environment", "source")
+        alternatives = ("severity", "status", "category", "environment", "source", "incident_class")
         words = (self.search or "").strip().casefold()
         return (
             all(getattr(incident, name) in getattr(self, name) for name in alternatives if getattr(self, name))
@@ -93,7 +94,7 @@ class IncidentQuery(Record):
             and (incident.status.open or not self.active_only)
             and self.suppressed in (None, incident.suppressed)
             and (self.correlation_group is None or incident.correlation_group == str(self.correlation_group))
-            and words in f"{incident.title} {incident.description}".casefold()
+            and (words in f"{incident.title} {incident.description}".casefold() or words == incident.incident_class)
         )
 
 

@@ -13,11 +13,15 @@ SOONEST = timedelta(seconds=1)
 """A moment to look again that has passed already is this far away, so that no workflow spins."""
 AFTER_A_FAILURE = timedelta(minutes=1)
 MODEL = Actor(name="classifier", type=ActorType.SYSTEM)
+TAXONOMY = Actor(name="taxonomy", type=ActorType.SYSTEM)
 ROUTING = Actor(name="routing", type=ActorType.SYSTEM)
 
 
 class Classified(Record):
-    """What the model said: the severity that stands after it, whether that is its own, and why."""
+    """What the model said: the severity that stands after it, whether that is its own, and why.
+
+    `stated`: the source said what it is, and what stands is what the taxonomy makes of that.
+    """
 
     severity: Severity
     applied: bool = False
@@ -25,6 +29,7 @@ class Classified(Record):
     incident_class: str | None = None
     model_version: int | None = None
     reason: str = ""
+    stated: bool = False
 
 
 class Routed(Record):
@@ -72,15 +77,16 @@ def _classified(incident: Incident, triage: Triaged, now: datetime) -> Change:
     said = triage.classified
     if said is None or not (said.applied or said.incident_class):
         return incident, ()
+    by = TAXONOMY if said.stated else MODEL
     before, after = incident.severity, incident.with_(severity=said.severity, heard_severity=said.severity)
     after, entries = told(
-        after, now, MODEL, EventType.CLASSIFIED, severity=said.severity, applied=said.applied,
+        after, now, by, EventType.CLASSIFIED, severity=said.severity, applied=said.applied,
         confidence=said.confidence, incident_class=said.incident_class, model_version=said.model_version,
         reason=said.reason,
     )  # fmt: skip
     if said.severity is before:
         return after, entries
-    after, more = told(after, now, MODEL, EventType.SEVERITY_CHANGED, **{"from": before, "to": said.severity})
+    after, more = told(after, now, by, EventType.SEVERITY_CHANGED, **{"from": before, "to": said.severity})
     return after, entries + more
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, RootModel, StrictInt
 from app.domain.alert import LABELS_MAX, TEXT_MAX, TITLE_MAX, Alert, AlertStatus, Label
 from app.domain.decode import Instant, decode
 from app.domain.inbound import Inbound
+from app.domain.taxonomy import base
 from app.domain.vocabulary import Environment, Severity
 from app.sources.base import Post, Source
 from app.sources.strict_json import parse_json
@@ -115,7 +116,7 @@ def _alert(sent: Sent, status: AlertStatus, about: dict[str, str], where: str) -
         "source": SOURCE,
         "title": cut(title, TITLE_MAX),
         "status": status,
-        "severity": _severity(labels.get("severity", "")),
+        "severity": _severity(labels),
         "description": cut(first_said(notes.get("description"), notes.get("message")), TEXT_MAX),
         "environment": _environment(first_said(labels.get("env"), labels.get("environment"))),
         "affected_services": (cut(service, 255),) if service else (),
@@ -130,11 +131,11 @@ def _alert(sent: Sent, status: AlertStatus, about: dict[str, str], where: str) -
     return decode(Alert, fields, where)
 
 
-def _severity(name: str) -> Severity:
+def _severity(labels: dict[str, str]) -> Severity:
     try:
-        return Severity(name)
+        return Severity(labels.get("severity", ""))
     except ValueError:
-        return Severity.P2
+        return base(labels)
 
 
 def _environment(name: str) -> Environment | None:

@@ -11,6 +11,7 @@ from app.domain.decode import Instant, decode, path_of
 from app.domain.errors import Invalid
 from app.domain.record import Record
 from app.domain.requests import Name, Title
+from app.domain.taxonomy import base
 from app.domain.vocabulary import IncidentType, Severity
 from app.sources.text import flat, without_nulls
 
@@ -191,6 +192,8 @@ def as_alert(body: AlertBody, delivery: str | None, prefix: str = "") -> Alert:
         fields["category"] = body.incident_type.category
     if body.tags:
         fields["labels"] = body.tags | body.labels
+    if "severity" not in given:
+        fields["severity"] = base(fields["labels"])
     if delivery is not None:
         fields["delivery"] = delivery
     return decode(Alert, fields, prefix, extra="ignore")

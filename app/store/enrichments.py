@@ -8,6 +8,7 @@ from uuid import UUID
 from app.domain.enrichment import About
 from app.domain.errors import NotFound
 from app.domain.representation import Finding
+from app.domain.taxonomy import stated
 from app.store.database import Pool
 
 ABOUT = """
@@ -36,7 +37,8 @@ class EnrichmentStore:
         row = await self.pool.fetchrow(ABOUT, UUID(incident_id))
         if row is None:
             raise NotFound("incident", incident_id)
-        return About.model_validate(dict(row.items()) | {"incident_id": incident_id, "at": at})
+        known = row["incident_class"] or stated(row["tags"])
+        return About.model_validate(dict(row.items()) | {"incident_id": incident_id, "at": at, "incident_class": known})
 
     async def keep(self, incident_id: str, findings: Sequence[Finding]) -> None:
         """Twice is once: the newest of an enricher stands, unless it failed where an earlier one found something."""

@@ -12,7 +12,8 @@ from uuid_utils import uuid7
 
 from app.domain.correlation import Rules, Score
 from app.domain.errors import NotFound
-from app.domain.grouping import Grouped, Joining, Place, joining
+from app.domain.grouping import Grouped, Joining, Place, coming_along, joining
+from app.domain.taxonomy import OUTAGE, PROVIDER_LABELS
 from app.store.database import Connection, Pool
 
 LOOKED_THROUGH = 1000
@@ -20,17 +21,43 @@ LOOKED_THROUGH = 1000
 CANDIDATES = 100
 CROWDS = 50
 EDGES_KEPT = 5
+OUTAGES = 100
+SYMPTOMS = 200
 NOBODY = UUID(int=0)
 
 SEEN = """
 i.id::text, i.created_at AS at, i.source, i.incident_type AS type, i.environment, i.affected_services AS services,
 i.title, left(i.description, 2000) AS description, i.tags
 """
-HERE = f"""
-SELECT {SEEN}, m.group_id::text, m.overflow, g.lead_id::text, g.size
-FROM incidents i LEFT JOIN incident_members m ON m.incident_id = i.id LEFT JOIN incident_groups g ON g.id = m.group_id
-WHERE i.id = $1
+IN_A_GROUP = f"""
+SELECT {SEEN}, i.severity, c.incident_class, m.group_id::text, m.overflow, g.lead_id::text, g.size
+FROM incidents i LEFT JOIN classifications c ON c.incident_id = i.id
+LEFT JOIN incident_members m ON m.incident_id = i.id LEFT JOIN incident_groups g ON g.id = m.group_id
 """
+HERE = f"{IN_A_GROUP} WHERE i.id = $1"
+_CALLED = " || ".join(f"ARRAY[i.tags->>'{label}']" for label in PROVIDER_LABELS)
+PROVIDER_IS = f"""
+EXISTS (SELECT FROM unnest({_CALLED}) AS name WHERE regexp_replace(lower(name), '[^a-z0-9]', '', 'g') = ANY($2::text[]))
+"""
+# As urgent as whoever would be paged for it: its group's lead, where that is open.
+OUT = f"""
+SELECT i.id::text, i.created_at AS at, i.environment, i.tags, coalesce(l.severity, i.severity) AS severity
+FROM incidents i LEFT JOIN incident_members m ON m.incident_id = i.id LEFT JOIN incident_groups g ON g.id = m.group_id
+LEFT JOIN incidents l ON l.id = g.lead_id AND l.status NOT IN ('RESOLVED', 'CLOSED')
+WHERE i.tags->>'class' = '{OUTAGE}' AND i.status NOT IN ('RESOLVED', 'CLOSED') AND i.id <> $1 AND {PROVIDER_IS}
+ORDER BY i.created_at, i.id LIMIT {OUTAGES}
+"""
+SUFFERING = f"""
+WITH near AS (
+    (SELECT id FROM incidents WHERE status NOT IN ('RESOLVED', 'CLOSED')
+     AND created_at <= $3 AND created_at >= $3 - $4::interval ORDER BY created_at DESC, id DESC LIMIT {LOOKED_THROUGH})
+    UNION ALL
+    (SELECT id FROM incidents WHERE status NOT IN ('RESOLVED', 'CLOSED')
+     AND created_at > $3 AND created_at <= $3 + $4::interval ORDER BY created_at, id LIMIT {LOOKED_THROUGH})
+)
+{IN_A_GROUP} JOIN near n ON n.id = i.id WHERE i.id <> $1 AND {PROVIDER_IS} LIMIT {SYMPTOMS}
+"""
+LEADS = "UPDATE incident_groups SET lead_id = $2 WHERE id = $1 AND NOT manual"
 # Of a full group only those count that others may join by; and time goes by since the group was last joined.
 AROUND = f"""
 WITH near AS (
@@ -128,12 +155,38 @@ class GroupStore:
         """At most `CANDIDATES` of the incidents open around a moment, those that affect one of the services first."""
         return await self.pool.fetch(AROUND, UUID(incident_id), at, window, sorted(services))
 
-    async def join(
-        self, incident_id: str, came_at: datetime, scores: Mapping[str, Score], rules: Rules, at: datetime
+    async def outages(self, incident_id: str, providers: Collection[str]) -> list[asyncpg.Record]:
+        """The other outages that are open of a provider, by any of its spellings, the oldest first."""
+        return await self.pool.fetch(OUT, UUID(incident_id), list(providers))
+
+    async def suffering(
+        self, incident_id: str, providers: Collection[str], at: datetime, window: timedelta
+    ) -> list[asyncpg.Record]:
+        """At most `SYMPTOMS` of the incidents open around a moment that name a provider, by any of its spellings."""
+        return await self.pool.fetch(SUFFERING, UUID(incident_id), list(providers), at, window)
+
+    async def come_along(
+        self, incident_id: str, came_at: datetime, outages: Mapping[str, Score], at: datetime
     ) -> Grouped | None:
+        """The group of an outage that explains an incident, which has come to it; None where it can't. Twice is once.
+
+        `came_at` is when the outage came: its group is not joined anew, and so no closer to what is about to happen.
+        """
+        async with self.turn, changing(self.pool) as connection:
+            places, parted = await _standing(connection, incident_id, outages)
+            if incident_id not in places:
+                return None
+            ask = coming_along(incident_id, outages, places.values(), parted)
+            return await _joined(connection, incident_id, came_at, ask, outages, at) if ask else None
+
+    async def join(
+        self, incident_id: str, came_at: datetime, scores: Mapping[str, Score], rules: Rules, at: datetime,
+        *, leading: Collection[str] = (),
+    ) -> Grouped | None:  # fmt: skip
         """The group an incident that came at a moment is in after it has joined those it belongs to. Twice is once.
 
-        Whoever is led by another one from now on is told to look again; the incident itself is about to.
+        Whoever is led by another one from now on is told to look again; the incident itself is about to. It takes the
+        lead of a group that is new or led by one of `leading`.
         """
         async with self.turn, changing(self.pool) as connection:
             places, parted = await _standing(connection, incident_id, scores)
@@ -143,7 +196,7 @@ class GroupStore:
             ask = joining(incident_id, known, places.values(), parted, rules)
             if ask is None:
                 return None
-            return await _joined(connection, incident_id, came_at, ask, scores, at)
+            return await _joined(connection, incident_id, came_at, ask, scores, at, leading)
 
 
 @asynccontextmanager
@@ -170,8 +223,9 @@ async def _standing(
 
 
 async def _joined(
-    connection: Connection, incident_id: str, came_at: datetime, ask: Joining, scores: Mapping[str, Score], at: datetime
-) -> Grouped:
+    connection: Connection, incident_id: str, came_at: datetime, ask: Joining, scores: Mapping[str, Score],
+    at: datetime, leading: Collection[str] = (),
+) -> Grouped:  # fmt: skip
     id_ = UUID(ask.group_id) if ask.group_id else UUID(str(uuid7()))
     before = await connection.fetchrow("SELECT lead_id, size FROM incident_groups WHERE id = $1", id_)
     if not ask.changes and before is not None:
@@ -184,6 +238,8 @@ async def _joined(
     moved = await absorb(connection, id_, [UUID(other) for other in ask.absorbs])
     linked = sorted(((UUID(other), score) for other, score in scores.items()), key=lambda found: -found[1].value)
     await link(connection, UUID(incident_id), linked[:EDGES_KEPT], at)
+    if leading and (before is None or str(before["lead_id"]) in leading):
+        await connection.execute(LEADS, id_, UUID(incident_id))
     touched = ({other for other, _, _ in entering} | moved) - {UUID(incident_id)}
     lead, size = await settle(connection, id_, before["lead_id"] if before else None, touched, came_at)
     joined = before is not None and incident_id in (*ask.joins, *ask.overflow)

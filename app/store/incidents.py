@@ -12,6 +12,7 @@ from app.domain.incident import BEHIND_ANOTHER, Heard, Incident
 from app.domain.representation import IncidentView, Metrics, Resolution, TimelineEvent
 from app.domain.requests import IncidentPage, IncidentQuery
 from app.domain.sla import Targets, sla
+from app.domain.taxonomy import playbook_for
 from app.domain.timeline import Actor, Entry, EventType
 from app.domain.triggering import MAY_BEGIN
 from app.domain.vocabulary import Severity, Status
@@ -292,6 +293,7 @@ def view(row: asyncpg.Record, targets: Targets) -> IncidentView:
     if row["resolved_at"] is not None:
         resolution = resolution | {"resolved_by": row["resolved_by"], "resolved_at": row["resolved_at"]}
     columns = dict(row.items())
+    incident_class = (columns["classification"] or {}).get("incident_class")
     ended_at = min((at for at in (row["resolved_at"], row["closed_at"]) if at is not None), default=None)
     return IncidentView.model_validate(
         columns
@@ -308,6 +310,8 @@ def view(row: asyncpg.Record, targets: Targets) -> IncidentView:
             "suppressed": bool(row["holds"]) and status.open,
             "suppression": row["holds"] if status.open else [],
             "enrichment": columns.get("enrichment") or [],
+            "incident_class": incident_class,
+            "suggested_playbook": playbook_for(incident_class),
             "resolution": Resolution.model_validate(resolution) if resolution else None,
             "source_event_id": row["external_id"],
             "sla": sla(

@@ -52,8 +52,8 @@ WHERE i.status IN ('RESOLVED', 'CLOSED') AND i.resolved_at IS NOT NULL AND over.
 """
 CLASSIFIED = """
 INSERT INTO classifications (incident_id, reported, predicted, applied, confidence, probabilities, incident_class,
-    incident_type, category, model_version, reason, reasons, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (incident_id) DO NOTHING
+    incident_type, category, model_version, reason, reasons, at, stated)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (incident_id) DO NOTHING
 """
 LEARNED = """
 UPDATE incidents SET

@@ -11,10 +11,13 @@ import orjson
 from app.domain.errors import Invalid
 from app.domain.representation import IncidentView
 from app.domain.requests import IncidentQuery
+from app.domain.taxonomy import CLASSES
 from app.domain.vocabulary import Severity, Status
 
 SEARCHED = "to_tsvector('simple'::regconfig, (title || ' '::text) || description)"
 """What words are looked up in; the index `incidents_search` is built on this very expression."""
+
+OF_CLASS = "id IN (SELECT incident_id FROM classifications WHERE incident_class = ANY({0}::text[]))"
 
 KINDS = {"severity": Severity, "status": Status}
 
@@ -48,22 +51,33 @@ def conditions(query: IncidentQuery) -> Clause:
     if query.suppressed is not None:
         held = "(holds <> '[]'::jsonb AND status NOT IN ('RESOLVED', 'CLOSED'))"
         where.add(held if query.suppressed else f"NOT {held}")
-    if query.correlation_group is not None:
-        where.add("id IN (SELECT incident_id FROM incident_members WHERE group_id = {0})", query.correlation_group)
     for column in ("assigned_to", "assigned_team"):
         if (value := getattr(query, column)) is not None:
             where.add(f"{column} = {{0}}", value)
-    if query.tags:
-        where.add("tags @> {0}::jsonb", query.tags)
-    if query.start_date is not None:
-        where.add("created_at >= {0}", query.start_date)
-    if query.end_date is not None:
-        where.add("created_at <= {0}", query.end_date)
+    for condition, value in (
+        (OF_CLASS, list(query.incident_class)),
+        ("id IN (SELECT incident_id FROM incident_members WHERE group_id = {0})", query.correlation_group),
+        ("tags @> {0}::jsonb", query.tags),
+        ("created_at >= {0}", query.start_date),
+        ("created_at <= {0}", query.end_date),
+    ):
+        if value:
+            where.add(condition, value)
     if query.search and query.search.strip():
-        part = query.search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-        words = "websearch_to_tsquery('simple'::regconfig, {0})"
-        where.add(f"({SEARCHED} @@ {words} OR title ILIKE {{1}})", query.search, f"%{part}%")
+        _says(where, query.search)
     return where
+
+
+def _says(where: Clause, search: str) -> None:
+    """The words in title or description; of the name of a class its incidents as well."""
+    part = search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    either = f"{SEARCHED} @@ websearch_to_tsquery('simple'::regconfig, {{0}}) OR title ILIKE {{1}}"
+    class_ = search.strip().casefold()
+    if class_ in CLASSES:  # asked of every search, it would keep the index of words from being used
+        of_class = OF_CLASS.replace("{0}", "{2}")
+        where.add(f"({either} OR {of_class})", search, f"%{part}%", [class_])
+    else:
+        where.add(f"({either})", search, f"%{part}%")
 
 
 def page(query: IncidentQuery, columns: str) -> tuple[str, list[object]]:

@@ -95,6 +95,14 @@ class IncidentRow(SQLModel, table=True):
             postgresql_ops={"holds": "jsonb_path_ops"},
             postgresql_where=text("holds <> '[]'::jsonb"),
         ),
+        Index(
+            "incidents_outages",
+            "created_at",
+            "id",
+            postgresql_where=text(
+                "(tags->>'class') = 'availability.provider_outage' AND status NOT IN ('RESOLVED', 'CLOSED')"
+            ),
+        ),
         {"postgresql_with": {"fillfactor": "70"}},
     )
     id: uuid.UUID = Field(primary_key=True)
@@ -381,9 +389,18 @@ class EnrichmentRow(SQLModel, table=True):
 
 
 class ClassificationRow(SQLModel, table=True):
-    """What the model said of an incident as it was reported, and whether it was followed."""
+    """What the model said of an incident as it was reported, and whether it was followed.
+
+    `stated`: the source said which class it is, and the taxonomy's rules judged.
+    """
 
     __tablename__: ClassVar[str] = "classifications"
+    __table_args__ = (
+        Index(
+            "classifications_class", "incident_class", "incident_id",
+            postgresql_where=text("incident_class IS NOT NULL"),
+        ),
+    )  # fmt: skip
     incident_id: uuid.UUID = Field(primary_key=True)
     reported: str = _text()
     predicted: str | None = _text_or_null()
@@ -397,6 +414,7 @@ class ClassificationRow(SQLModel, table=True):
     reason: str = _text()
     reasons: list[Any] = _json("[]")
     at: datetime = _at()
+    stated: bool = _flag("false")
 
 
 class LabelRow(SQLModel, table=True):

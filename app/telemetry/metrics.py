@@ -29,6 +29,7 @@ from app.domain.grouping import Grouped
 from app.domain.incident import HoldReason, Incident
 from app.domain.rules import ACTIONS
 from app.domain.run import Run, RunStatus
+from app.domain.taxonomy import CLASSES
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
 
@@ -48,6 +49,11 @@ ALERTS_PROCESSED = Counter(
     "incident_manager_alerts_processed_total", "Alerts answered, by adapter and outcome.", ("source", "result")
 )
 INCIDENTS_CREATED = Counter("incident_manager_incidents_created_total", "Incidents opened.", ("severity",))
+INCIDENTS_BY_CLASS = Counter(
+    "incident_manager_incidents_created_by_class_total",
+    "Incidents opened, by their class as stated or recognised; none = of no class.",
+    ("class",),
+)
 INCIDENTS_RESOLVED = Counter("incident_manager_incidents_resolved_total", "Incidents resolved.", ("severity",))
 DEDUPLICATION_HITS = Counter(
     "incident_manager_deduplication_hits_total", "Alerts that were merged into an incident that existed."
@@ -238,6 +244,8 @@ BREAKER_DURATION = Histogram(
 for _severity in Severity:
     INCIDENTS_CREATED.labels(_severity)
     INCIDENTS_RESOLVED.labels(_severity)
+for _class in (*CLASSES, "none"):
+    INCIDENTS_BY_CLASS.labels(_class)
 for _action in (*ACTIONS, "none"):
     ROUTING_DECISIONS.labels(_action)
 for _outcome in ("followed", "abstained", "no_model"):
@@ -266,6 +274,8 @@ def count(incident: Incident, event: EventType, data: Mapping[str, object]) -> N
     match event:
         case EventType.INCIDENT_CREATED:
             INCIDENTS_CREATED.labels(incident.severity).inc()
+            class_ = data.get("incident_class")
+            INCIDENTS_BY_CLASS.labels(class_ if class_ in CLASSES else "none").inc()
         case EventType.ACKNOWLEDGED:
             _taken(incident, incident.acknowledged_at)
         case EventType.RESOLVED:

@@ -139,3 +139,15 @@ def test_where_nobody_could_look_a_hold_still_ends_at_its_time() -> None:
 def test_a_moment_that_has_passed_spins_nobody() -> None:
     incident = held(opened(policy()), NIGHT, at=60, look_again=0)
     assert incident.look_again_at == after(60) + timedelta(seconds=1)
+
+
+def test_a_class_that_was_stated_is_told_in_the_taxonomys_name_with_the_reason() -> None:
+    why = "performance.latency, reported as P2; a tier 1 service is affected: one step up"
+    said = Classified(
+        severity=Severity.P1, applied=True, incident_class="performance.latency", reason=why, stated=True
+    )  # fmt: skip
+    incident, entries = triaged(opened(policy(), Severity.P2), Triaged(classified=said), START)
+    assert [(entry.type, entry.actor.name) for entry in entries] == [
+        (EventType.CLASSIFIED, "taxonomy"), (EventType.SEVERITY_CHANGED, "taxonomy"),
+    ]  # fmt: skip
+    assert (incident.severity, entries[0].data["reason"]) == (Severity.P1, why)

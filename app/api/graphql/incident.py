@@ -305,6 +305,8 @@ class Incident:
     metadata: JSON
     suppressed: bool
     routing: JSON | None
+    incident_class: str | None
+    suggested_playbook: str | None
 
     @strawberry.field
     def is_active(self, root: Root) -> bool:

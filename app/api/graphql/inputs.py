@@ -21,6 +21,7 @@ LISTS = frozenset({"severity", "status", "category", "environment", "source"})
 SAME = {
     "severities": "severity", "statuses": "status", "states": "status", "state": "status", "categories": "category",
     "environments": "environment", "sources": "source", "assigned_to_team": "assigned_team",
+    "incident_classes": "incident_class",
 }  # fmt: skip
 """Other names of a filter → its own."""
 
@@ -67,6 +68,8 @@ class Filter:
     environments: list[EnvironmentIn] | None = UNSET
     source: list[str] | None = UNSET
     sources: list[str] | None = UNSET
+    incident_class: list[str] | None = UNSET
+    incident_classes: list[str] | None = UNSET
     date_range: DateRange | None = UNSET
     start_date: datetime | None = UNSET
     end_date: datetime | None = UNSET

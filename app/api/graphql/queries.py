@@ -15,6 +15,7 @@ from app.api.graphql.pages import page as listed
 from app.api.graphql.people import EscalationPolicy, Kept, Team, User
 from app.api.graphql.playbooks import Playbooks
 from app.api.graphql.reports import Reports
+from app.api.graphql.taxonomy import Taxonomy
 from app.domain import people
 from app.domain.decode import decode
 from app.domain.errors import NotFound
@@ -269,5 +270,5 @@ class Directory:
 
 
 @strawberry.type
-class Query(Incidents, Events, Directory, Playbooks, Reports):
+class Query(Incidents, Events, Directory, Playbooks, Reports, Taxonomy):
     pass

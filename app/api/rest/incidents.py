@@ -17,7 +17,7 @@ from app.runtime import Gateway
 
 OTHER_NAMES = {
     "severities": "severity", "states": "status", "state": "status", "sources": "source",
-    "tag": "tags", "sort_by": "sort", "limit": "page_size",
+    "class": "incident_class", "classes": "incident_class", "tag": "tags", "sort_by": "sort", "limit": "page_size",
 }  # fmt: skip
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 

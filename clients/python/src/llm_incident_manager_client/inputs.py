@@ -93,6 +93,7 @@ class Filter(TypedDict, total=False):
     category: Sequence[str]
     environment: Sequence[str]
     source: Sequence[str]
+    incident_class: Sequence[str]
     assigned_to: str
     assigned_team: str
     tags: Mapping[str, str]
@@ -115,6 +116,7 @@ class LiveFilter(TypedDict, total=False):
     category: Sequence[str]
     environment: Sequence[str]
     source: Sequence[str]
+    incident_class: Sequence[str]
     assigned_to: str
     assigned_team: str
     tags: Mapping[str, str]

@@ -43,7 +43,7 @@ resolution { root_cause resolution_notes resolved_by resolved_at method playbook
 metrics { mttd mtta mttr } sla { acknowledgment_deadline resolution_deadline acknowledgment_breached
   resolution_breached acknowledgment_time_remaining resolution_time_remaining }
 suppressed suppression routing classification correlation_group: correlation_group_id parent_incident
-related_incidents metadata
+related_incidents metadata incident_class suggested_playbook
 """
 EVENTS = f"""
 subscription($after: String, $filter: IncidentFilterInput) {{

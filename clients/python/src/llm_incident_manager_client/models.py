@@ -107,6 +107,8 @@ class Incident(Answer):
     suppression: tuple[Json, ...] = ()
     routing: Json | None = None
     classification: Json | None = None
+    incident_class: str | None = None
+    suggested_playbook: str | None = None
     correlation_group: str | None = None
     parent_incident: str | None = None
     related_incidents: tuple[str, ...] = ()
