@@ -20,6 +20,7 @@ from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Triage
 from activities.upkeep import Upkeep
+from activities.watching import Watching
 from app import books
 from app.actions.base import Action
 from app.channels.base import Channel
@@ -34,7 +35,8 @@ from app.enrichers import ENRICHERS
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.http import Http
-from app.runtime import NO_ACTIONS, link, lived, public, reachable, targets
+from app.runtime import NO_ACTIONS, link, lived, public, reachable, stored, targets, watching
+from app.service.alerts import Alerts
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
 from app.store.catalogue import CatalogueStore
@@ -67,6 +69,7 @@ class Crew:
     projection: Projection
     sending: Sending
     playbooks: PlaybookDeeds
+    watching: Watching
 
 
 @asynccontextmanager
@@ -126,7 +129,13 @@ def crew(
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
         playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, one_click),
+        watching=watching(settings, connections, accepting(settings, connections)),
     )
+
+
+def accepting(settings: Settings, connections: Pool) -> Alerts:
+    """Takes alerts as the gateway does; its dispatcher finds by itself what workflows have to hear."""
+    return Alerts(stored(settings, connections), lambda: None)
 
 
 def classifying(settings: Settings, connections: Pool) -> Classifying | None:

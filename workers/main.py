@@ -43,7 +43,7 @@ async def run(settings: Settings) -> None:
         staff = crew(settings, connections, ways, around, doing)
         for worker in workers(client, staff):
             await stack.enter_async_context(worker)
-        await ensure(client, settings.ml)
+        await ensure(client, settings)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
         beside = [

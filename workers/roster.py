@@ -12,7 +12,7 @@ from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow
 from workflows.playbook import PlaybookWorkflow
-from workflows.upkeep import RetrainWorkflow
+from workflows.upkeep import RetrainWorkflow, WatchWorkflow
 
 GRACE = timedelta(seconds=15)
 """What is under way may end before the worker does (a page takes 12 s at most)."""
@@ -58,6 +58,16 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
         max_concurrent_activities=1,
         graceful_shutdown_timeout=GRACE,
     )
+    watch = Worker(
+        client,
+        task_queue=names.WATCH,
+        workflows=[WatchWorkflow],
+        activities=[crew.watching.watch],
+        workflow_runner=runner(),
+        max_cached_workflows=10,
+        max_concurrent_activities=2,
+        graceful_shutdown_timeout=GRACE,
+    )
     playbooks = Worker(
         client,
         task_queue=names.PLAYBOOKS,
@@ -79,6 +89,7 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
         incidents,
         enriching,
         upkeep,
+        watch,
         playbooks,
         *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items()),
     ]

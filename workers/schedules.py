@@ -1,12 +1,13 @@
-"""What is done every day by itself."""
+"""What is done at regular times by itself."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from temporalio.client import (
     Client,
     Schedule,
+    ScheduleAction,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
     ScheduleIntervalSpec,
@@ -18,38 +19,74 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from app.config import MachineLearning
+from app.config import Settings
 from workflows import names
-from workflows.upkeep import RetrainWorkflow
+from workflows.upkeep import RetrainWorkflow, WatchWorkflow
 
 log = logging.getLogger(__name__)
 
-RETRAIN_EVERY = timedelta(days=1)
+MISSED = timedelta(minutes=1)
+"""What could not begin so long ago (Temporal was away) is left out: the next one does the same."""
 
 
-async def ensure(client: Client, ml: MachineLearning) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """A workflow that runs `every` so often under one id, never twice at a time; not `wanted`: it isn't there."""
+
+    action: ScheduleActionStartWorkflow
+    every: timedelta
+    wanted: bool = True
+    catch_up: timedelta | None = MISSED
+
+    @property
+    def schedule(self) -> Schedule:
+        action: ScheduleAction = self.action
+        return Schedule(
+            action=action,
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=self.every)]),
+            policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=self.catch_up),
+        )
+
+
+def plans(settings: Settings) -> tuple[Plan, ...]:
+    ml = settings.ml
+    return (
+        Plan(
+            ScheduleActionStartWorkflow(RetrainWorkflow.run, False, id=names.RETRAIN_DAILY, task_queue=names.UPKEEP),
+            timedelta(days=1), wanted=ml.enabled and ml.auto_train, catch_up=None,
+        ),
+        Plan(
+            ScheduleActionStartWorkflow(WatchWorkflow.run, id=names.WATCH, task_queue=names.WATCH),
+            timedelta(seconds=20),
+        ),
+    )  # fmt: skip
+
+
+async def ensure(client: Client, settings: Settings) -> None:
     """The schedules are there, as this version and the settings have them; one that somebody has paused stays so.
 
     Temporal away: said, and left to the next start.
     """
-    schedule = Schedule(
-        action=ScheduleActionStartWorkflow(RetrainWorkflow.run, False, id=names.RETRAIN_DAILY, task_queue=names.UPKEEP),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RETRAIN_EVERY)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
-    )
-
-    def as_now(there: ScheduleUpdateInput) -> ScheduleUpdate:
-        return ScheduleUpdate(schedule=replace(schedule, state=there.description.schedule.state))
-
-    handle = client.get_schedule_handle(names.RETRAIN_DAILY)
-    try:
-        if not (ml.enabled and ml.auto_train):
-            await handle.delete()
-            return
+    for plan in plans(settings):
         try:
-            await client.create_schedule(names.RETRAIN_DAILY, schedule)
-        except ScheduleAlreadyRunningError:
-            await handle.update(as_now)
-    except RPCError as away:
-        if away.status is not RPCStatusCode.NOT_FOUND:
-            log.warning("the daily training is not scheduled: %s", away)
+            await _ensure(client, plan)
+        except RPCError as away:
+            log.warning("%s is not scheduled: %s", plan.action.id, away)
+
+
+async def _ensure(client: Client, plan: Plan) -> None:
+    def as_now(there: ScheduleUpdateInput) -> ScheduleUpdate:
+        return ScheduleUpdate(schedule=replace(plan.schedule, state=there.description.schedule.state))
+
+    handle = client.get_schedule_handle(plan.action.id)
+    if not plan.wanted:
+        try:
+            await handle.delete()
+        except RPCError as absent:
+            if absent.status is not RPCStatusCode.NOT_FOUND:
+                raise
+        return
+    try:
+        await client.create_schedule(plan.action.id, plan.schedule)
+    except ScheduleAlreadyRunningError:
+        await handle.update(as_now)

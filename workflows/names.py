@@ -16,6 +16,9 @@ UPKEEP = "upkeep"
 RETRAIN = "retrain"
 RETRAIN_DAILY = "retrain-daily"
 
+WATCH = "watch"
+"""A training may hold its queue for half an hour: looking around has its own."""
+
 SEVERITY = SearchAttributeKey.for_keyword("IncidentSeverity")
 STATUS = SearchAttributeKey.for_keyword("IncidentStatus")
 SERVICE = SearchAttributeKey.for_keyword("IncidentService")

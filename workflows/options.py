@@ -42,6 +42,10 @@ TRAINING_HEARTBEAT = timedelta(seconds=30)
 TRAINING_RETRY = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_attempts=3)
 """What fails three times fails for a reason; tomorrow it is tried again."""
 
+WATCH_TIMEOUT = timedelta(seconds=15)
+WATCH_RETRY = RetryPolicy(maximum_attempts=1)
+"""The next look comes soon enough, and finds what this one has left."""
+
 SEND_TIMEOUT = timedelta(seconds=20)
 """Longer than any channel's own deadline (10 s)."""
 

@@ -3,6 +3,7 @@
 from temporalio import workflow
 
 from activities.upkeep import Train, Trained, Upkeep
+from activities.watching import Watch, Watched, Watching
 from workflows import names, options
 
 
@@ -18,4 +19,18 @@ class RetrainWorkflow:
             start_to_close_timeout=options.TRAINING_TIMEOUT,
             heartbeat_timeout=options.TRAINING_HEARTBEAT,
             retry_policy=options.TRAINING_RETRY,
+        )
+
+
+@workflow.defn(name="watch")
+class WatchWorkflow:
+    @workflow.run
+    async def run(self) -> Watched:
+        """Looks at everything that only time changes: heartbeats, and telemetry that ends or falls silent."""
+        return await workflow.execute_activity_method(
+            Watching.watch,
+            Watch(),
+            task_queue=names.WATCH,
+            start_to_close_timeout=options.WATCH_TIMEOUT,
+            retry_policy=options.WATCH_RETRY,
         )

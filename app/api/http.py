@@ -36,6 +36,7 @@ from app.api.rest import (
     enrichment,
     events,
     health,
+    heartbeats,
     incidents,
     ingest,
     lint,
@@ -62,6 +63,7 @@ ROUTERS = (
     playbooks.router,
     suppression.router,  # before the documents: it knows more about a new silence
     *documents.ROUTERS,
+    heartbeats.router,
     oncall.router,
     simulate.router,
     routing.router,

@@ -1,5 +1,6 @@
 """What tools send by themselves: who they are, what it says, and where each part of it goes."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from app.domain.requests import Ingested
 from app.domain.vocabulary import ActorType, Environment, Role
 from app.service.alerts import Alerts
 from app.service.changes import AHEAD, Changes
+from app.service.telemetry import Telemetry
 from app.sources.base import Post, Source
 from app.sources.unreadable import unreadable
 
@@ -35,7 +37,7 @@ class Door:
 
 
 class Taken(Record):
-    """What became of a post: of each alert, in order; how many changes were kept and how much was counted."""
+    """What became of a post: of each alert, in order; how many changes were kept and how many samples were new."""
 
     results: list[Ingested] = []
     changes: int = 0
@@ -47,6 +49,7 @@ class Intake:
     doors: Mapping[str, Door]
     alerts: Alerts
     changes: Changes
+    telemetry: Telemetry
 
     def door(self, name: str) -> Door:
         """Raises: NotFound."""
@@ -73,7 +76,7 @@ class Intake:
         results = await self.alerts.ingest(who, [_known(door, alert) for alert in said.alerts]) if said.alerts else []
         for change in said.changes:
             await self.changes.record(who, _dated(change))
-        return Taken(results=results, changes=len(said.changes), samples=await self._count(said.samples))
+        return Taken(results=results, changes=len(said.changes), samples=await self._count(who, door, post, said))
 
     def _said(self, door: Door, post: Post) -> Inbound:
         try:
@@ -83,8 +86,13 @@ class Intake:
                 raise
             return Inbound(alerts=(unreadable(door.name, post, why),))
 
-    async def _count(self, samples: Sequence[Sample]) -> int:
-        return len(samples)
+    async def _count(self, who: Principal, door: Door, post: Post, said: Inbound) -> int:
+        """How many samples were new. A post that has no name of its own is known by its bytes."""
+        if not said.samples:
+            return 0
+        delivery = said.delivery or hashlib.sha256(post.body).hexdigest()
+        samples = [_placed(door, sample) for sample in said.samples]
+        return await self.telemetry.count(who, samples, f"{door.name} {delivery}")
 
 
 def _known(door: Door, alert: Alert) -> Alert:
@@ -95,6 +103,13 @@ def _known(door: Door, alert: Alert) -> Alert:
             "environment": alert.environment or door.environment,
             "labels": {**(door.labels or {}), **alert.labels},
         }
+    )
+
+
+def _placed(door: Door, sample: Sample) -> Sample:
+    """A sample, with what the operator says of all that this tool sends where it says nothing itself."""
+    return sample.model_copy(
+        update={"service": sample.service or door.service, "environment": sample.environment or door.environment}
     )
 
 

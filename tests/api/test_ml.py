@@ -16,7 +16,7 @@ from temporalio.testing import TimeSkipper
 
 from activities.classifying import Champion, Classified, Classifying
 from activities.upkeep import trained
-from app.config import MachineLearning
+from app.config import MachineLearning, Settings
 from app.domain.severity import FIRST_MODEL
 from app.domain.vocabulary import Role, Severity
 from app.ml.ensemble import Model
@@ -287,15 +287,16 @@ async def test_old_models_go_and_the_champion_stays(school: School) -> None:
 
 async def test_the_daily_training_is_there_once_and_stays_paused(skipper: TimeSkipper) -> None:
     handle = skipper.client.get_schedule_handle(names.RETRAIN_DAILY)
-    await ensure(skipper.client, MachineLearning())
+    await ensure(skipper.client, Settings())
     await handle.pause()
-    await ensure(skipper.client, MachineLearning())
+    await ensure(skipper.client, Settings())
     there = (await handle.describe()).schedule
     assert (there.state.paused, there.policy.overlap) == (True, ScheduleOverlapPolicy.SKIP)
     for _ in range(2):
-        await ensure(skipper.client, MachineLearning(auto_train=False))
+        await ensure(skipper.client, Settings(ml=MachineLearning(auto_train=False)))
     with pytest.raises(RPCError, match="not found"):
         await handle.describe()
+    await skipper.client.get_schedule_handle(names.WATCH).delete()  # of nobody else's workers
 
 
 async def test_with_postgresql_away_a_prediction_is_put_off() -> None:
