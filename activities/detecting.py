@@ -33,26 +33,19 @@ class Reporting:
     episodes: EpisodeStore
     tell: Tell
 
-    async def begin(self, episode: Episode) -> bool:
-        """Whether it began here, and not in somebody else's hands; then it was told."""
-        return await self.episodes.begin(episode) and await self._told([episode])
-
-    async def change(self, episode: Episode) -> bool:
-        """Whether it became more severe or over here; then it was told."""
-        return await self.episodes.change(episode) and await self._told([episode])
-
     async def tell_again(self) -> int:
         """Has everything accepted that was left untold; how much that was."""
         left = [episode for episode in await self.episodes.all() if episode.news is not None]
-        if left:
-            await self._told(left)
+        await self.told(left)
         return len(left)
 
-    async def _told(self, episodes: Collection[Episode]) -> bool:
-        await self.tell([episode.news for episode in episodes if episode.news is not None])
-        for episode in episodes:
+    async def told(self, changed: Sequence[Episode]) -> None:
+        """Has the news of episodes accepted, that were begun or changed here."""
+        if not changed:
+            return
+        await self.tell([episode.news for episode in changed if episode.news is not None])
+        for episode in changed:
             await self.episodes.told(episode)
-        return True
 
 
 @dataclass(frozen=True)
@@ -67,28 +60,36 @@ class Detecting:
 
     async def judge(self, ids: Collection[str], now: datetime) -> None:
         """Begins, raises and ends what the windows of these series say. Twice is once."""
+        changed = []
         for series, window, firing in await self.telemetry.measured(ids, self.rules, now):
             verdict = judged(series, self.rules[series.detector], window, firing, now, self.quiet)
-            if verdict is not None:
-                await self._change(series, verdict, firing, now)
+            if verdict is None:
+                continue
+            episode = await (self._begun(series, verdict, now) if firing is None else self._changed(series, verdict))
+            if episode is not None:
+                changed.append(episode)
+        await self.reporting.told(changed)
 
-    async def _change(self, series: Series, verdict: Verdict, firing: Firing | None, now: datetime) -> None:
-        if firing is None:
-            if verdict.severity is not None:
-                news = alert(series, verdict, now)
-                began = Episode(
-                    subject=series.id, since=now, severity=verdict.severity, threshold=verdict.threshold, news=news
-                )
-                if await self.reporting.begin(began):
-                    self.seen(incident_class(series))
-            return
+    async def _begun(self, series: Series, verdict: Verdict, now: datetime) -> Episode | None:
+        """The episode, if it began here and not in somebody else's hands."""
+        news = alert(series, verdict, now)
+        episode = Episode(subject=series.id, since=now, severity=news.severity, threshold=verdict.threshold, news=news)
+        if not await self.reporting.episodes.begin(episode):
+            return None
+        self.seen(incident_class(series))
+        return episode
+
+    async def _changed(self, series: Series, verdict: Verdict) -> Episode | None:
+        """The episode, if it became more severe or over here."""
         there = await self.reporting.episodes.of(series.id)
         if there is None:
-            return
-        severity = verdict.severity or there.severity
-        news = alert(series, verdict, there.since)
-        over = verdict.severity is None
-        await self.reporting.change(there.model_copy(update={"severity": severity, "over": over, "news": news}))
+            return None
+        changes = {
+            "severity": verdict.severity or there.severity, "over": verdict.severity is None,
+            "news": alert(series, verdict, there.since),
+        }  # fmt: skip
+        episode = there.model_copy(update=changes)
+        return episode if await self.reporting.episodes.change(episode) else None
 
 
 def alert(series: Series, verdict: Verdict, since: datetime) -> Alert:

@@ -84,8 +84,9 @@ class Watching:
     async def _missed(self, heartbeat: Heartbeat, found: Standing, last: datetime | None, now: datetime) -> None:
         news = alert(heartbeat, found, last, now)
         began = Episode(subject=heartbeat.subject, since=now, severity=heartbeat.urgency, news=news)
-        if await self.detecting.reporting.begin(began):
+        if await self.detecting.reporting.episodes.begin(began):
             self.detecting.seen(heartbeat.incident_class)
+            await self.detecting.reporting.told([began])
 
     async def end(self, episode: Episode, why: str) -> None:
         """Resolves what a heartbeat's silence has opened. Twice is once."""
@@ -94,7 +95,9 @@ class Watching:
             severity=episode.severity, status=AlertStatus.RESOLVED, description=why, starts_at=episode.since,
             delivery=f"{episode.subject} {episode.since.isoformat()} over",
         )  # fmt: skip
-        await self.detecting.reporting.change(episode.model_copy(update={"over": True, "news": news}))
+        ended = episode.model_copy(update={"over": True, "news": news})
+        if await self.detecting.reporting.episodes.change(ended):
+            await self.detecting.reporting.told([ended])
 
     async def _look_at_series(self, resumed: datetime, now: datetime) -> None:
         wrong = [episode.subject for episode in await self.detecting.reporting.episodes.all()]

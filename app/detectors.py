@@ -40,9 +40,11 @@ class Spend(Section):
 class Silence(Section):
     enabled: bool = Field(True, description="Off: a source may fall silent.")
     window_secs: Annotated[float, Field(ge=300, le=86_400)] = Field(
-        3600, description="Something came in every five minutes of so long a time,"
+        3600, description="How long something has to come in every five minutes."
     )
-    silent_secs: Annotated[float, Field(ge=60, le=86_400)] = Field(900, description="and then nothing for so long.")
+    silent_secs: Annotated[float, Field(ge=60, le=86_400)] = Field(
+        900, description="How long nothing comes then until it is an incident."
+    )
 
 
 class Detectors(Section):

@@ -189,9 +189,7 @@ def services(
     return Gateway(
         settings=settings,
         alerts=alerts,
-        intake=Intake(
-            doors(settings), alerts, changes, Telemetry(watch.detecting.telemetry, watch.detecting)
-        ),
+        intake=Intake(doors(settings), alerts, changes, Telemetry(watch.detecting)),
         heartbeats=Heartbeats(watch),
         received=Received(ReceivedStore(connections)),
         incidents=incidents,

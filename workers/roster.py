@@ -49,25 +49,6 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
         max_concurrent_activities=ENRICHED_AT_ONCE,
         graceful_shutdown_timeout=GRACE,
     )
-    upkeep = Worker(
-        client,
-        task_queue=names.UPKEEP,
-        workflows=[RetrainWorkflow],
-        activities=[crew.upkeep.train],
-        workflow_runner=runner(),
-        max_concurrent_activities=1,
-        graceful_shutdown_timeout=GRACE,
-    )
-    watch = Worker(
-        client,
-        task_queue=names.WATCH,
-        workflows=[WatchWorkflow],
-        activities=[crew.watching.watch],
-        workflow_runner=runner(),
-        max_cached_workflows=10,
-        max_concurrent_activities=2,
-        graceful_shutdown_timeout=GRACE,
-    )
     playbooks = Worker(
         client,
         task_queue=names.PLAYBOOKS,
@@ -88,11 +69,23 @@ def workers(client: Client, crew: Crew, *, cached: int = 2000) -> list[Worker]:
     return [
         incidents,
         enriching,
-        upkeep,
-        watch,
+        _scheduled(client, names.UPKEEP, RetrainWorkflow, crew.upkeep.train),
+        _scheduled(client, names.WATCH, WatchWorkflow, crew.watching.watch),
         playbooks,
         *(_sending(client, queue, crew, slots) for queue, slots in SLOTS.items()),
     ]
+
+
+def _scheduled(client: Client, queue: str, workflow: type, activity: Callable[..., Any]) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[workflow],
+        activities=[activity],
+        workflow_runner=runner(),
+        max_concurrent_activities=1,
+        graceful_shutdown_timeout=GRACE,
+    )
 
 
 ENRICHED_AT_ONCE = 20

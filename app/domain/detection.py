@@ -101,7 +101,7 @@ class Verdict(Record):
     severity: Severity | None = None
     why: str
     threshold: float = 0.0
-    numbers: dict[str, float] = {}
+    numbers: dict[str, int | float] = {}
 
 
 class _Reading(NamedTuple):
@@ -112,7 +112,7 @@ class _Reading(NamedTuple):
     enough: bool
     severity: Severity
     why: str
-    numbers: dict[str, float]
+    numbers: dict[str, int | float]
 
 
 def look_back(detector: Detector, rule: Rule) -> timedelta:
@@ -175,7 +175,7 @@ def _share(series: Series, rule: Ratio, seen: Measured) -> _Reading:
         f"{seen.bad:,} of {seen.total:,} {words.of} {words.bad} in {_span(timedelta(seconds=rule.window_secs))} "
         f"({share:.0%}; the limit is {rule.share:.0%})."
     )
-    numbers = {"total": seen.total, "bad": seen.bad, "share": round(share, 4)}
+    numbers: dict[str, int | float] = {"total": seen.total, "bad": seen.bad, "share": round(share, 4)}
     if rule.of_bad:
         least = max(float(rule.least), rule.share * seen.total)
         return _Reading(float(seen.bad), least, True, severity, why, numbers)
@@ -187,7 +187,7 @@ def _burst(series: Series, rule: Burst, seen: Measured, firing: Firing | None) -
     threshold = firing.threshold if firing else max(float(rule.least), rule.times * (usual or 0.0))
     words, window = WORDS[series.signal], _span(timedelta(seconds=rule.window_secs))
     why = f"{seen.bad:,} {words.of} {words.bad} in {window}; {_known(usual)}the limit is {threshold:,.0f}."
-    numbers = {"total": seen.total, "bad": seen.bad, "usual": round(usual or 0.0, 4)}
+    numbers: dict[str, int | float] = {"total": seen.total, "bad": seen.bad, "usual": round(usual or 0.0, 4)}
     return _Reading(float(seen.bad), threshold, True, _base(series), why, numbers)
 
 
@@ -202,7 +202,7 @@ def _spend(series: Series, rule: Spend, seen: Measured, firing: Firing | None) -
     severe = bool(usual) and seen.amount >= SEVERE_SPEND * (usual or 0.0)
     window = _span(timedelta(seconds=rule.window_secs))
     why = f"${seen.amount:,.2f} in {window}; {_known(usual, '$')}the limit is ${threshold or 0:,.2f}."
-    numbers = {"amount_usd": round(seen.amount, 4), "usual_usd": round(usual or 0.0, 4)}
+    numbers: dict[str, int | float] = {"amount_usd": round(seen.amount, 4), "usual_usd": round(usual or 0.0, 4)}
     return _Reading(seen.amount, threshold, True, _raised(_base(series), severe), why, numbers)
 
 

@@ -73,7 +73,7 @@ class Series(Record):
         if self.detector is not Detector.SESSION_SPEND:
             return None
         left = {name: value for name, value in self.subject.items() if name != SESSION}
-        return self.model_copy(update={"detector": Detector.KEY_SPEND, "subject": left}).id
+        return self._but(detector=Detector.KEY_SPEND, subject=left).id
 
     @property
     def single(self) -> bool:
@@ -85,12 +85,16 @@ class Series(Record):
         """The series that tells whether anything comes at all; None where nothing need come."""
         if self.signal in ALWAYS_BAD:
             return None
-        return self.model_copy(update={"detector": Detector.NO_DATA, "subject": {}})
+        return self._but(detector=Detector.NO_DATA, subject={})
 
     @property
     def lump(self) -> "Series":
         """The series of everything of its kind that there was no room for."""
-        return self.model_copy(update={"subject": {}, "service": None, "environment": None})
+        return self._but(subject={}, service=None, environment=None)
+
+    def _but(self, **changes: object) -> "Series":
+        # A copy would keep the id.
+        return Series.model_validate(self.model_dump() | changes)
 
 
 class Counted(NamedTuple):
@@ -139,7 +143,7 @@ def made_to_fit(tally: Tally, known: Collection[str], room: int) -> tuple[Tally,
 
     A session or user gives way to what counts it anyway; everything else goes together into one series of its kind.
     """
-    new = sorted(tally.series.keys() - set(known), key=lambda id_: (tally.series[id_].single, id_))
+    new = sorted(tally.series.keys() - set(known), key=lambda id_: (*_less_needed(tally.series[id_]), id_))
     excess = new[max(room, 0) :]
     if not excess:
         return tally, 0
@@ -155,6 +159,10 @@ def made_to_fit(tally: Tally, known: Collection[str], room: int) -> tuple[Tally,
         for minute, counted in tally.minutes[id_].items():
             found.setdefault((lump.id, minute), []).append(counted)
     return Tally(series, _by_series({key: _sum(counts) for key, counts in found.items()}), tally.late), len(excess)
+
+
+def _less_needed(series: Series) -> tuple[bool, bool]:
+    return series.single, series.detector is not Detector.NO_DATA
 
 
 def _moment(sample: Sample, at: datetime) -> datetime:

@@ -92,7 +92,7 @@ class Intake:
             return 0
         delivery = said.delivery or hashlib.sha256(post.body).hexdigest()
         samples = [_placed(door, sample) for sample in said.samples]
-        return await self.telemetry.count(who, samples, f"{door.name} {delivery}")
+        return await self.telemetry.count(who, samples, f"{door.name} {delivery}", post.at)
 
 
 def _known(door: Door, alert: Alert) -> Alert:
