@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.domain.alert import Alert, AlertStatus
-from app.domain.detection import Firing, Rules, Verdict, incident_class, judged, title
+from app.domain.detection import Rules, Verdict, incident_class, judged, title
 from app.domain.episode import Episode
 from app.domain.telemetry import Series
 from app.sources.base import canonical

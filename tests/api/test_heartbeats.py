@@ -10,15 +10,21 @@ from tests.api.conftest import door
 from tests.support.databases import another_database
 
 NIGHTLY = {"name": "Nightly reindex", "every_secs": 86_400, "grace_secs": 1800, "incident_class": "rag.staleness"}
+Keys = tuple[httpx.AsyncClient, dict[Role, str]]
 
 
-@pytest.fixture
-async def api(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
+@pytest.fixture(scope="module")
+async def keys(database_url: str) -> AsyncIterator[Keys]:
+    """A client that shows an administrator's key, and a key of each role."""
     async with another_database(database_url) as url, door(url) as client:
-        yield client
+        gateway = client._transport.app.state.gateway  # type: ignore[attr-defined]
+        made = {role: await gateway.keys.create(role.value, role) for role in Role}
+        client.headers["x-api-key"] = made[Role.ADMIN]
+        yield client, made
 
 
-async def test_a_heartbeat_is_written_pinged_and_shown(api: httpx.AsyncClient) -> None:
+async def test_a_heartbeat_is_written_pinged_and_shown(keys: Keys) -> None:
+    api, _ = keys
     written = await api.put("/api/v1/heartbeats/reindex", json=NIGHTLY)
     assert (written.status_code, written.json()["enabled"]) == (200, True)
     assert (await api.get("/api/v1/heartbeats/reindex/status")).json()["status"] == "waiting"
@@ -36,17 +42,18 @@ async def test_a_heartbeat_is_written_pinged_and_shown(api: httpx.AsyncClient) -
     assert (await api.post("/api/v1/heartbeats/reindex/ping")).status_code == 404
 
 
-async def test_a_key_that_may_only_send_pings_by_header_or_address(api: httpx.AsyncClient) -> None:
-    await api.put("/api/v1/heartbeats/reindex", json=NIGHTLY)
-    gateway = api._transport.app.state.gateway  # type: ignore[attr-defined]
-    sender = await gateway.keys.create("cron", Role.INGEST)
-    viewer = await gateway.keys.create("wall", Role.VIEWER)
-    ping = "/api/v1/heartbeats/reindex/ping"
-    assert (await api.post(ping)).status_code == 401
+async def test_a_key_that_may_only_send_pings_by_header_or_address(
+    keys: Keys,
+) -> None:
+    api, made = keys
+    sender, viewer = made[Role.INGEST], made[Role.VIEWER]
+    await api.put("/api/v1/heartbeats/sync", json=NIGHTLY)
+    ping = "/api/v1/heartbeats/sync/ping"
+    assert (await api.post(ping, headers={"x-api-key": "wrong"})).status_code == 401
     assert (await api.post(f"{ping}/wrong")).status_code == 401
     assert (await api.post(ping, headers={"x-api-key": sender})).status_code == 200
     assert (await api.post(f"{ping}/{sender}")).status_code == 200
     assert (await api.post(f"{ping}/{viewer}")).status_code == 403
-    status = "/api/v1/heartbeats/reindex/status"
+    status = "/api/v1/heartbeats/sync/status"
     assert (await api.get(status, headers={"x-api-key": sender})).status_code == 403
     assert (await api.get(status, headers={"x-api-key": viewer})).status_code == 200
