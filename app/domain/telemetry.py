@@ -56,7 +56,7 @@ class Series(Record):
         detector = Detector.KEY_SPEND if sample.signal is Signal.SPEND else None
         if detector is not None and SESSION in sample.subject:
             detector = Detector.SESSION_SPEND
-        return cls(
+        return cls.model_construct(
             detector=detector or Detector(sample.signal.value), signal=sample.signal, source=sample.source,
             subject=dict(sample.subject), service=sample.service, environment=sample.environment,
         )  # fmt: skip
@@ -64,8 +64,7 @@ class Series(Record):
     @cached_property
     def id(self) -> str:
         """32 hex digits, the same for the same series everywhere."""
-        said = self.model_dump(mode="json")
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+        return self._id(self.detector, self.subject)
 
     @cached_property
     def parent(self) -> str | None:
@@ -73,7 +72,11 @@ class Series(Record):
         if self.detector is not Detector.SESSION_SPEND:
             return None
         left = {name: value for name, value in self.subject.items() if name != SESSION}
-        return self._but(detector=Detector.KEY_SPEND, subject=left).id
+        return self._id(Detector.KEY_SPEND, left)
+
+    def _id(self, detector: Detector, subject: Mapping[str, str]) -> str:
+        said = [detector, self.signal, self.source, sorted(subject.items()), self.service, self.environment]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
     @property
     def single(self) -> bool:
