@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.domain.alert import Alert, AlertStatus
 from app.domain.detection import Rules, Verdict, incident_class, judged, title
 from app.domain.episode import Episode
+from app.domain.taxonomy import CLASSES
 from app.domain.telemetry import Series
 from app.sources.base import canonical
 
@@ -94,14 +95,15 @@ class Detecting:
 
 def alert(series: Series, verdict: Verdict, since: datetime) -> Alert:
     """What a verdict on a series says to whoever is on call; `since` is when the episode began."""
-    over = verdict.severity is None
+    over, kind = verdict.severity is None, incident_class(series)
     said = "over" if over else verdict.severity
+    about = {"tool": series.source, "detector": series.detector, "class": kind if kind in CLASSES else None}
     return canonical(
         SOURCE, title(series), series.id,
-        incident_class=incident_class(series), severity=verdict.severity,
+        incident_class=kind, severity=verdict.severity,
         status=AlertStatus.RESOLVED if over else AlertStatus.FIRING,
         description=verdict.why, service=series.service, environment=series.environment,
-        labels={**series.subject, "tool": series.source, "detector": series.detector, "class": incident_class(series)},
+        labels={**series.subject, **about},
         notes={**verdict.numbers, "signal": series.signal},
         delivery=f"{series.id} {since.isoformat()} {said}", starts_at=since,
     )  # fmt: skip

@@ -34,36 +34,37 @@ SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bigint[], $4::bigint[], 
 ON CONFLICT (series, minute) DO UPDATE SET
     total = buckets.total + excluded.total, bad = buckets.bad + excluded.bad, amount = buckets.amount + excluded.amount
 """
-# What comes at all is looked at from the last sample on, everything else from now on.
+# What comes at all is looked at from the last sample on, everything else from now on. All sessions of a key are added
+# up once, however many of them are asked for.
 MEASURED = """
-SELECT s.id, s.detector, s.signal, s.source, s.subject, s.service, s.environment, s.last_at, e.severity, e.threshold,
-    b.*, greatest(least($2::timestamptz - r.span - s.first_at, r.before), interval '0') AS known,
-    coalesce(o.others, 0) AS others, coalesce(o.mean, 0) AS others_mean
-FROM series s
-JOIN unnest($3::text[], $4::interval[], $5::interval[], $6::float8[]) AS r(detector, span, before, least_usd)
-    USING (detector)
-LEFT JOIN episodes e ON e.subject = s.id
-CROSS JOIN LATERAL (SELECT CASE WHEN s.detector = 'no_data' THEN s.last_at ELSE $2::timestamptz END AS until) AS u
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(total) FILTER (WHERE inside), 0)::int8 AS total,
-        coalesce(sum(bad) FILTER (WHERE inside), 0)::int8 AS bad,
-        coalesce(sum(amount) FILTER (WHERE inside), 0) AS amount,
-        coalesce(sum(bad) FILTER (WHERE NOT inside), 0)::int8 AS before_bad,
-        coalesce(sum(amount) FILTER (WHERE NOT inside), 0) AS before_amount,
-        count(DISTINCT floor(extract(epoch FROM u.until - minute) / $7::float8)) FILTER (WHERE inside) AS slots
-    FROM (SELECT *, minute > u.until - r.span AS inside FROM buckets
-          WHERE series = s.id AND minute > u.until - r.span - r.before AND minute <= u.until) AS counted
-) AS b
-LEFT JOIN LATERAL (
-    SELECT count(*) AS others, avg(spent) AS mean FROM (
-        SELECT sum(k.amount) AS spent FROM series other JOIN buckets k ON k.series = other.id
-        WHERE s.parent IS NOT NULL AND b.amount >= r.least_usd AND other.parent = s.parent AND other.id <> s.id
-            AND k.minute > $2::timestamptz - r.span
-        GROUP BY other.id
-    ) AS each
-) AS o ON true
-WHERE s.id = ANY($1::text[]) AND (e.subject IS NULL OR (e.news IS NULL AND NOT e.over))
-ORDER BY s.id
+WITH windows AS (
+    SELECT s.*, e.severity, e.threshold, b.*, r.span, r.least_usd,
+        greatest(least($2::timestamptz - r.span - s.first_at, r.before), interval '0') AS known
+    FROM series s
+    JOIN unnest($3::text[], $4::interval[], $5::interval[], $6::float8[]) AS r(detector, span, before, least_usd)
+        USING (detector)
+    LEFT JOIN episodes e ON e.subject = s.id
+    CROSS JOIN LATERAL (SELECT CASE WHEN s.detector = 'no_data' THEN s.last_at ELSE $2::timestamptz END AS until) AS u
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(total) FILTER (WHERE inside), 0)::int8 AS total,
+            coalesce(sum(bad) FILTER (WHERE inside), 0)::int8 AS bad,
+            coalesce(sum(amount) FILTER (WHERE inside), 0) AS amount,
+            coalesce(sum(bad) FILTER (WHERE NOT inside), 0)::int8 AS before_bad,
+            coalesce(sum(amount) FILTER (WHERE NOT inside), 0) AS before_amount,
+            count(DISTINCT floor(extract(epoch FROM u.until - minute) / $7::float8)) FILTER (WHERE inside) AS slots
+        FROM (SELECT *, minute > u.until - r.span AS inside FROM buckets
+              WHERE series = s.id AND minute > u.until - r.span - r.before AND minute <= u.until) AS counted
+    ) AS b
+    WHERE s.id = ANY($1::text[]) AND (e.subject IS NULL OR (e.news IS NULL AND NOT e.over))
+), siblings AS (
+    SELECT one.parent, count(DISTINCT one.id) AS sessions, sum(k.amount) AS spent
+    FROM (SELECT DISTINCT parent, span FROM windows WHERE parent IS NOT NULL AND amount >= least_usd) AS key
+    JOIN series one USING (parent) JOIN buckets k ON k.series = one.id AND k.minute > $2::timestamptz - key.span
+    GROUP BY one.parent
+)
+SELECT w.*, coalesce(sessions - 1, 0) AS others,
+    CASE WHEN sessions > 1 THEN greatest(spent - w.amount, 0) / (sessions - 1) ELSE 0 END AS others_mean
+FROM windows w LEFT JOIN siblings USING (parent) ORDER BY w.id
 """
 SILENT = "SELECT id FROM series WHERE detector = 'no_data' AND last_at <= $1 AND last_at > $2 ORDER BY id"
 OLD_BUCKETS = """

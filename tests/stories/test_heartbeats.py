@@ -111,9 +111,7 @@ async def test_the_schedule_s_workflow_looks_by_itself(world: World) -> None:
     await world.gateway.health.pool.execute("DELETE FROM facts WHERE name = 'watched'")
     await watched(world, now - 90 * SECOND)
     await world.gateway.heartbeats.watching.heartbeats.ping("ticker", now - 80 * SECOND)
-    found = await world.skipper.client.execute_workflow(
-        WatchWorkflow.run, id="watch-by-hand", task_queue=names.WATCH, result_type=Watched
-    )
+    found = await world.skipper.client.execute_workflow(WatchWorkflow.run, id="watch-by-hand", task_queue=names.WATCH)
     assert found.overdue == 1
     [story] = await incidents(world, "ticker")
     await world.gateway.heartbeats.ping(ME, "ticker")
