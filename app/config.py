@@ -20,6 +20,7 @@ from pydantic import (
 from app.admission import Auth, GraphQL, RateLimits, is_loopback
 from app.automation import Playbooks
 from app.breaking import Breaking, CircuitBreakers
+from app.detectors import Detectors
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
 from app.domain.vocabulary import ChannelName, Role, Severity
 from app.intake import Intake
@@ -402,6 +403,7 @@ class Settings(Section):
     notifications: Notifications = Field(Notifications(), description="How people are reached.")
     net: Net = Field(Net(), description="What outbound requests may reach.")
     intake: Intake = Field(Intake(), description="The tools that send by themselves.")
+    detectors: Detectors = Field(Detectors(), description="What is an incident in telemetry.")
     auth: Auth = Field(Auth(), description="Who gets in beside API keys.")
     rate_limits: RateLimits = Field(RateLimits(), description="How much each client may ask for.")
     graphql: GraphQL = Field(GraphQL(), description="GraphQL and its WebSockets.")

@@ -22,6 +22,7 @@ from activities.routing import Routing
 from activities.sending import Sending, Words
 from activities.triage import Triage
 from activities.upkeep import Upkeep
+from activities.watching import Watching
 from app import books
 from app.actions.base import Action
 from app.channels.base import Channel
@@ -38,12 +39,11 @@ from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.breakers import Breakers
 from app.net.http import Http
-from app.runtime import NO_ACTIONS, link, lived, public, reachable, redacting, targets
+from app.runtime import NO_ACTIONS, link, lived, public, reachable, redacting, stored, targets, watching
 from app.service.alerts import Alerts
 from app.service.breakers import Breaking
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
-from app.store.alerts import AlertStore
 from app.store.catalogue import CatalogueStore
 from app.store.changes import ChangeStore
 from app.store.database import Pool
@@ -77,6 +77,7 @@ class Crew:
     sending: Sending
     playbooks: PlaybookDeeds
     polling: Polling
+    watching: Watching
 
 
 @asynccontextmanager
@@ -141,11 +142,18 @@ def crew(
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
         playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, one_click),
         polling=polling(settings, connections, pages),
+        watching=watching(settings, connections, accepting(settings, connections)),
     )
 
 
+def accepting(settings: Settings, connections: Pool) -> Alerts:
+    """Takes alerts as the gateway does; its dispatcher finds by itself, within half a second, what is to be heard."""
+    by_content = settings.deduplication.fingerprint_enabled
+    return Alerts(stored(settings, connections), lambda: None, by_content, redacting(settings))
+
+
 @asynccontextmanager
-async def watching(settings: Settings, breakers: Breakers | None = None) -> AsyncIterator[Sequence[Watched]]:
+async def status_pages(settings: Settings, breakers: Breakers | None = None) -> AsyncIterator[Sequence[Watched]]:
     """The status pages that are asked every now and then."""
     said = settings.enrichment
     deadline = min(said.timeout_secs, PAGE_ANSWERS_WITHIN_SECS)
@@ -154,12 +162,8 @@ async def watching(settings: Settings, breakers: Breakers | None = None) -> Asyn
 
 
 def polling(settings: Settings, connections: Pool, pages: Sequence[Watched]) -> Polling:
-    """Its alerts come in as everybody's do; the gateway's dispatcher finds them by itself, within half a second."""
-    said = settings.deduplication
-    store = AlertStore(connections, timedelta(seconds=said.window_secs), frozenset(said.keep_open_sources))
-    alerts = Alerts(store, lambda: None, said.fingerprint_enabled, redacting(settings))
     poller = Principal(name="statuspage", role=Role.INGEST, actor_type=ActorType.INTEGRATION, id="tool:statuspage")
-    return Polling(pages, partial(alerts.ingest, poller), metrics.polled)
+    return Polling(pages, partial(accepting(settings, connections).ingest, poller), metrics.polled)
 
 
 def classifying(settings: Settings, connections: Pool) -> Classifying | None:

@@ -16,7 +16,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
 
 from activities.classifying import Champion
+from activities.detecting import Detecting, Reporting
 from activities.triage import Life
+from activities.watching import Watching
 from app import books, breaking
 from app.actions.base import Action
 from app.admission import Issuer
@@ -43,6 +45,7 @@ from app.service.documents import Documents
 from app.service.events import Events
 from app.service.evidence import Evidence
 from app.service.health import Health
+from app.service.heartbeats import Heartbeats
 from app.service.incidents import Incidents
 from app.service.intake import Door, Intake
 from app.service.keys import Keys
@@ -59,6 +62,7 @@ from app.service.reports import Reports
 from app.service.routing import Routes
 from app.service.simulate import Simulations
 from app.service.suppression import Suppressions
+from app.service.telemetry import DETECTOR, Telemetry
 from app.service.templates import Templates
 from app.service.together import Together
 from app.service.tokens import Tokens, Trusted, shared
@@ -72,10 +76,12 @@ from app.store.correlations import CorrelationStore
 from app.store.database import Pool, pool
 from app.store.deliveries import DeliveryStore
 from app.store.documents import DocumentStore
+from app.store.episodes import EpisodeStore
 from app.store.events import EventStore
 from app.store.evidence import EvidenceStore
 from app.store.facts import FactStore
 from app.store.feed import FeedStore
+from app.store.heartbeats import HeartbeatStore
 from app.store.holding import HoldingStore
 from app.store.incidents import IncidentStore
 from app.store.keys import KeyStore
@@ -86,8 +92,10 @@ from app.store.regrouping import RegroupStore
 from app.store.reports import ReportStore
 from app.store.routing import RoutingStore
 from app.store.runs import RunStore
+from app.store.telemetry import TelemetryStore
 from app.store.together import TogetherStore
 from app.store.turns import TurnStore
+from app.telemetry import metrics
 
 CONNECTS_WITHIN_SECS = 5.0
 NO_ACTIONS: Mapping[str, Action] = {}
@@ -101,6 +109,7 @@ class Gateway:
     alerts: Alerts
     intake: Intake
     mappings: Mappings
+    heartbeats: Heartbeats
     received: Received
     incidents: Incidents
     events: Events
@@ -188,21 +197,24 @@ def services(
     slack = channels.get(ChannelName.SLACK)
     life = lived(settings)
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
-    window = timedelta(seconds=settings.deduplication.window_secs)
-    store = AlertStore(connections, window, frozenset(settings.deduplication.keep_open_sources))
     shown = IncidentStore(connections, targets(settings))
     incidents = Incidents(shown, DeliveryStore(connections), temporal, life)
     simulations = rehearsing(settings, connections, channels)
     documents = documented(settings, connections, actions)
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
-    alerts = Alerts(store, dispatcher.fresh.set, settings.deduplication.fingerprint_enabled, redacting(settings))
+    by_content = settings.deduplication.fingerprint_enabled
+    alerts = Alerts(stored(settings, connections), dispatcher.fresh.set, by_content, redacting(settings))
     changes = Changes(ChangeStore(connections), alerts.redaction)
     mappings = Mappings(DocumentStore(connections), mapped_doors(settings))
+    watch = watching(settings, connections, alerts)
     return Gateway(
         settings=settings,
         alerts=alerts,
-        intake=Intake(doors(settings), alerts, changes, kept(settings, connections), mappings.door),
+        intake=Intake(
+            doors(settings), alerts, changes, kept(settings, connections), mappings.door, Telemetry(watch.detecting)
+        ),
         mappings=mappings,
+        heartbeats=Heartbeats(watch),
         received=Received(ReceivedStore(connections)),
         incidents=incidents,
         events=Events(EventStore(connections)),
@@ -283,6 +295,20 @@ def door(name: str, tool: Tool, source: Source) -> Door:
 def routes(settings: Settings, connections: Pool, simulations: Simulations) -> Routes:
     policy = settings.escalation.default_policy
     return Routes(DocumentStore(connections), RoutingStore(connections), simulations, policy)
+
+
+def stored(settings: Settings, connections: Pool) -> AlertStore:
+    said = settings.deduplication
+    return AlertStore(connections, timedelta(seconds=said.window_secs), frozenset(said.keep_open_sources))
+
+
+def watching(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
+    """What looks at telemetry and heartbeats; what it finds goes the way of every alert."""
+    said, store = settings.detectors, TelemetryStore(connections, settings.detectors.max_series)
+    reporting = Reporting(EpisodeStore(connections), partial(alerts.ingest, DETECTOR))
+    detecting = Detecting(store, reporting, said.rules, timedelta(seconds=said.quiet_secs), metrics.detected)
+    documents, heartbeats = DocumentStore(connections), HeartbeatStore(connections)
+    return Watching(documents, heartbeats, detecting, metrics.HEARTBEATS_OVERDUE.set)
 
 
 def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:

@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from activities.classifying import Classifying
 from app.config import Settings, Temporal
-from app.crew import crew, enriching, playing, watching
+from app.crew import crew, enriching, playing, status_pages
 from app.runtime import channels, circuit_breakers, database_url, sharing, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
@@ -37,7 +37,7 @@ async def run(settings: Settings) -> None:
         ways = await stack.enter_async_context(channels(settings, breakers))
         connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
         around = await stack.enter_async_context(enriching(settings, connections, breakers))
-        pages = await stack.enter_async_context(watching(settings, breakers))
+        pages = await stack.enter_async_context(status_pages(settings, breakers))
         breaking = sharing(breakers, connections)
         client = await connected(settings.temporal, stop)
         if client is None:

@@ -12,7 +12,7 @@ from workers.sandbox import runner
 from workflows import names
 from workflows.incident import IncidentWorkflow
 from workflows.playbook import PlaybookWorkflow
-from workflows.upkeep import PollStatusPagesWorkflow, RetrainWorkflow
+from workflows.upkeep import PollStatusPagesWorkflow, RetrainWorkflow, WatchWorkflow
 
 GRACE = timedelta(seconds=15)
 """What is under way may end before the worker does (a page takes 12 s at most)."""
@@ -92,7 +92,7 @@ def _sending(client: Client, queue: str, crew: Crew, slots: int) -> Worker:
 
 
 def _upkeep(client: Client, crew: Crew) -> list[Worker]:
-    """What is asked every minute waits for no training."""
+    """What is looked at every minute waits for no training."""
     training = Worker(
         client,
         task_queue=names.UPKEEP,
@@ -102,12 +102,13 @@ def _upkeep(client: Client, crew: Crew) -> list[Worker]:
         max_concurrent_activities=1,
         graceful_shutdown_timeout=GRACE,
     )
-    polling = Worker(
+    watching = Worker(
         client,
-        task_queue=names.POLLING,
-        workflows=[PollStatusPagesWorkflow],
-        activities=[crew.polling.status_pages],
+        task_queue=names.WATCHING,
+        workflows=[PollStatusPagesWorkflow, WatchWorkflow],
+        activities=[crew.polling.status_pages, crew.watching.watch],
         workflow_runner=runner(),
+        max_concurrent_activities=10,
         graceful_shutdown_timeout=GRACE,
     )
-    return [training, polling]
+    return [training, watching]

@@ -22,11 +22,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from app.config import Settings
 from workflows import names
-from workflows.upkeep import PollStatusPagesWorkflow, RetrainWorkflow
+from workflows.upkeep import PollStatusPagesWorkflow, RetrainWorkflow, WatchWorkflow
 
 log = logging.getLogger(__name__)
 
 RETRAIN_EVERY = timedelta(days=1)
+WATCH_EVERY = timedelta(seconds=20)
 SOONEST = timedelta(seconds=1)
 
 
@@ -67,10 +68,17 @@ def planned(settings: Settings) -> Sequence[Planned]:
             names.POLL_STATUS_PAGES,
             bool(around.status_pages and asked),
             ScheduleActionStartWorkflow(
-                PollStatusPagesWorkflow.run, id=names.POLL_STATUS_PAGES, task_queue=names.POLLING
+                PollStatusPagesWorkflow.run, id=names.POLL_STATUS_PAGES, task_queue=names.WATCHING
             ),
             max(asked, SOONEST),
             jitter=asked / 10,
+            missed=timedelta(seconds=10),
+        ),
+        Planned(
+            names.WATCH,
+            True,
+            ScheduleActionStartWorkflow(WatchWorkflow.run, id=names.WATCH, task_queue=names.WATCHING),
+            WATCH_EVERY,
             missed=timedelta(seconds=10),
         ),
     )

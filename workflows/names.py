@@ -16,9 +16,10 @@ UPKEEP = "upkeep"
 RETRAIN = "retrain"
 RETRAIN_DAILY = "retrain-daily"
 
-POLLING = "polling"
-"""What is asked every minute or so: never behind a training."""
+WATCHING = "watching"
+"""What is looked at every minute or so: never behind a training, which may hold its queue for half an hour."""
 POLL_STATUS_PAGES = "poll-status-pages"
+WATCH = "watch"
 
 SEVERITY = SearchAttributeKey.for_keyword("IncidentSeverity")
 STATUS = SearchAttributeKey.for_keyword("IncidentStatus")

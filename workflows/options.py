@@ -46,6 +46,9 @@ POLL_TIMEOUT = timedelta(seconds=60)
 """Longer than a page may take to answer (10 s), with what PostgreSQL needs."""
 POLL_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 """For ever: only PostgreSQL can be away, and what was seen is not to be lost. The next poll waits for this one."""
+WATCH_TIMEOUT = timedelta(seconds=15)
+WATCH_RETRY = RetryPolicy(maximum_attempts=1)
+"""The next look comes soon enough, and finds what this one has left."""
 
 SEND_TIMEOUT = timedelta(seconds=20)
 """Longer than any channel's own deadline (10 s)."""

@@ -4,6 +4,7 @@ from temporalio import workflow
 
 from activities.polling import Poll, Polled, Polling
 from activities.upkeep import Train, Trained, Upkeep
+from activities.watching import Watch, Watched, Watching
 from workflows import names, options
 
 
@@ -31,7 +32,21 @@ class PollStatusPagesWorkflow:
         return await workflow.execute_activity_method(
             Polling.status_pages,
             Poll(at=workflow.now(), before=last.seen if last else {}),
-            task_queue=names.POLLING,
+            task_queue=names.WATCHING,
             start_to_close_timeout=options.POLL_TIMEOUT,
             retry_policy=options.POLL_RETRY,
+        )
+
+
+@workflow.defn(name="watch")
+class WatchWorkflow:
+    @workflow.run
+    async def run(self) -> Watched:
+        """Looks at everything that only time changes: heartbeats, and telemetry that ends or falls silent."""
+        return await workflow.execute_activity_method(
+            Watching.watch,
+            Watch(),
+            task_queue=names.WATCHING,
+            start_to_close_timeout=options.WATCH_TIMEOUT,
+            retry_policy=options.WATCH_RETRY,
         )

@@ -39,6 +39,7 @@ from app.api.rest import (
     events,
     evidence,
     health,
+    heartbeats,
     incidents,
     ingest,
     lint,
@@ -67,6 +68,7 @@ ROUTERS = (
     playbooks.router,
     suppression.router,  # before the documents: it knows more about a new silence
     *documents.ROUTERS,
+    heartbeats.router,
     oncall.router,
     simulate.router,
     routing.router,

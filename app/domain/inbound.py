@@ -29,12 +29,15 @@ class Sample(Record):
     """What one piece of telemetry adds to the series that `signal`, `source` and `subject` name.
 
     `subject` holds what alerts of it will be labelled with (`provider`, `model_group`, `key_alias`, `session_id` …):
-    no text of users, no secret. `bad` of `total` went wrong; `amount` is what was spent, in US dollars.
+    no text of users, no secret. It counts in that series alone: who tells what a session or an end user adds
+    tells once more, without them, what its key or guardrail does. `labels` only come along. `bad` of `total` went wrong; `amount` is what was
+    spent, in US dollars.
     """
 
     signal: Signal
     source: Word
     subject: dict[str, Word] = {}
+    labels: dict[str, str] = {}
     service: str | None = Field(None, max_length=255)
     environment: str | None = Field(None, max_length=255)
     at: datetime | None = None

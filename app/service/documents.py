@@ -10,6 +10,7 @@ from app.domain.catalogue import Service
 from app.domain.decode import decode
 from app.domain.errors import Conflict, Invalid, NotFound
 from app.domain.escalation import Policy
+from app.domain.heartbeat import Heartbeat
 from app.domain.mapping import Mapping
 from app.domain.matching import Condition
 from app.domain.oncall import Schedule, people_of
@@ -44,7 +45,7 @@ class Documents:
         "users": User, "schedules": Schedule, "teams": Team, "notification-templates": Template,
         "escalation-policies": Policy, "routing-rules": Rule, "services": Service,
         "silences": Silence, "maintenance-windows": MaintenanceWindow, "inhibition-rules": InhibitionRule,
-        "playbooks": Playbook, "mappings": Mapping,
+        "playbooks": Playbook, "mappings": Mapping, "heartbeats": Heartbeat,
     }  # fmt: skip
     SCOPES: ClassVar[dict[str, Scope]] = {"silences": Scope.RESPOND}
     """Who may write, where that isn't for administrators only."""

@@ -1,6 +1,7 @@
 """What tools send by themselves: who they are, what it says, and where each part of it goes."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from app.domain.vocabulary import ActorType, Environment, Role
 from app.service.alerts import Alerts
 from app.service.changes import AHEAD, Changes
 from app.service.evidence import Evidence
+from app.service.telemetry import Telemetry
 from app.sources.base import Post, Source, pseudonym
 from app.sources.unreadable import unreadable
 from app.store.database import answering
@@ -41,7 +43,7 @@ class Door:
 
 
 class Taken(Record):
-    """What became of a post: of each alert, in order; how many changes were kept and how much was counted."""
+    """What became of a post: of each alert, in order; how many changes were kept and how many samples were new."""
 
     results: list[Ingested] = []
     changes: int = 0
@@ -57,6 +59,7 @@ class Intake:
     changes: Changes
     evidence: Evidence
     mapped: Callable[[str], Awaitable[Door]]
+    telemetry: Telemetry
 
     async def door(self, name: str) -> Door:
         """Raises: NotFound, Unavailable."""
@@ -106,8 +109,9 @@ class Intake:
         results = await self.alerts.ingest(who, [_known(door, alert) for alert in said.alerts]) if said.alerts else []
         samples = [self.alerts.redaction.sample(sample) for sample in said.samples]
         for change in said.changes:
-            await self.changes.record(who, _dated(change))
-        return Taken(results=results, changes=len(said.changes), samples=await self._count(samples))
+            await self.changes.record(who, _explaining(door, change))
+        counted = await self._count(who, door, post, samples, said.delivery) if samples else 0
+        return Taken(results=results, changes=len(said.changes), samples=counted)
 
     def _said(self, door: Door, post: Post) -> Inbound:
         try:
@@ -117,8 +121,13 @@ class Intake:
                 raise
             return Inbound(alerts=(unreadable(door.name, post, why),))
 
-    async def _count(self, samples: Sequence[Sample]) -> int:
-        return len(samples)
+    async def _count(
+        self, who: Principal, door: Door, post: Post, samples: Sequence[Sample], delivery: str | None
+    ) -> int:
+        """How many samples were new. A post that has no name of its own is known by its bytes."""
+        delivery = delivery or hashlib.sha256(post.body).hexdigest()
+        placed = [_placed(door, sample) for sample in samples]
+        return await self.telemetry.count(who, placed, f"{door.name} {delivery}", post.at)
 
 
 def _known(door: Door, alert: Alert) -> Alert:
@@ -132,7 +141,27 @@ def _known(door: Door, alert: Alert) -> Alert:
     )
 
 
-def _dated(change: ChangeEvent) -> ChangeEvent:
-    """A tool's clock may be wrong: what lies in the future happened just now."""
+def _placed(door: Door, sample: Sample) -> Sample:
+    """A sample, with what the operator says of all that this tool sends where it says nothing itself."""
+    return sample.model_copy(
+        update={
+            "service": sample.service or door.service,
+            "environment": sample.environment or door.environment,
+            "labels": {**(door.labels or {}), **sample.labels},
+        }
+    )
+
+
+def _explaining(door: Door, change: ChangeEvent) -> ChangeEvent:
+    """A change of the services that the operator says this tool is about, where it names none itself.
+
+    A tool's clock may be wrong: what lies in the future happened just now.
+    """
     ahead = change.at is not None and change.at > datetime.now(UTC) + AHEAD
-    return change.model_copy(update={"at": None}) if ahead else change
+    return change.model_copy(
+        update={
+            "at": None if ahead else change.at,
+            "services": change.services or ((door.service,) if door.service else ()),
+            "environment": change.environment or door.environment,
+        }
+    )

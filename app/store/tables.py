@@ -553,3 +553,67 @@ class FactRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "facts"
     name: str = Field(sa_column=Column(Text, primary_key=True))
     value: str = _text()
+
+
+class SeriesRow(SQLModel, table=True):
+    """Something of which telemetry is counted (app/domain/telemetry.py); `parent`: what a session is compared by."""
+
+    __tablename__: ClassVar[str] = "series"
+    __table_args__ = (
+        Index("series_siblings", "parent", postgresql_where=text("parent IS NOT NULL")),
+        Index("series_by_age", "last_at"),
+        Index("series_presence", "last_at", postgresql_where=text("detector = 'no_data'")),
+    )
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    parent: str | None = _text_or_null()
+    detector: str = _text()
+    signal: str = _text()
+    source: str = _text()
+    subject: dict[str, Any] = _json()
+    service: str | None = _text_or_null()
+    environment: str | None = _text_or_null()
+    labels: dict[str, Any] = _json()
+    first_at: datetime = _at()
+    last_at: datetime = _at()
+
+
+class BucketRow(SQLModel, table=True):
+    """What a series came to in one minute."""
+
+    __tablename__: ClassVar[str] = "buckets"
+    __table_args__ = (Index("buckets_by_age", "minute"),)
+    series: str = Field(sa_column=Column(Text, primary_key=True))
+    minute: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    total: int = _big()
+    bad: int = _big()
+    amount: float = Field()
+
+
+class TelemetryPostRow(SQLModel, table=True):
+    """A post of telemetry that was counted, so that it counts once."""
+
+    __tablename__: ClassVar[str] = "telemetry_posts"
+    __table_args__ = (Index("telemetry_posts_by_age", "at"),)
+    delivery: str = Field(sa_column=Column(Text, primary_key=True))
+    at: datetime = _at()
+
+
+class EpisodeRow(SQLModel, table=True):
+    """A series or heartbeat that is wrong now; `news` is the alert that still has to be accepted."""
+
+    __tablename__: ClassVar[str] = "episodes"
+    subject: str = Field(sa_column=Column(Text, primary_key=True))
+    since: datetime = _at()
+    severity: str = _text()
+    threshold: float = Field()
+    over: bool = _flag("false")
+    news: dict[str, Any] | None = _json_or_null()
+
+
+class BeatRow(SQLModel, table=True):
+    """When a heartbeat pinged last, and since when it is waited for."""
+
+    __tablename__: ClassVar[str] = "beats"
+    heartbeat: str = Field(sa_column=Column(Text, primary_key=True))
+    since: datetime = _at()
+    at: datetime | None = _at_or_null()

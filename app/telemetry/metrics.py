@@ -29,14 +29,14 @@ from app.domain.grouping import Grouped
 from app.domain.incident import HoldReason, Incident
 from app.domain.rules import ACTIONS
 from app.domain.run import Run, RunStatus
-from app.domain.taxonomy import CLASSES
+from app.domain.taxonomy import CLASSES, KINDS
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
 
 SOURCES = frozenset({
     "api", "alertmanager", "pagerduty", "grafana", "litellm", "langfuse", "email", "cloudevents", "evidently",
     "garak", "otlp", "promptfoo", "sentinel", "statuspage", "openai", "anthropic", "sentry", "datadog", "opik",
-    "github",
+    "github", "detector", "heartbeat",
 })  # fmt: skip
 RESULTS = frozenset({"created", "merged", "reopened", "repeat", "resolved", "ignored", "rejected"})
 LEVELS = frozenset(str(level) for level in range(1, 11))
@@ -240,6 +240,23 @@ BREAKER_DURATION = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )  # fmt: skip
 
+DETECTIONS = Counter(
+    "incident_manager_detections_total",
+    "Episodes that telemetry or a missed heartbeat began, by class.",
+    ("incident_class",),
+)
+TELEMETRY_SAMPLES = Counter(
+    "incident_manager_telemetry_samples_total",
+    "Samples of telemetry: taken, repeat or (two days old) late.",
+    ("result",),
+)
+SERIES_GAVE_WAY = Counter(
+    "incident_manager_telemetry_series_gave_way_total", "New series that there was no room for, counted together."
+)
+HEARTBEATS_OVERDUE = Gauge(
+    "incident_manager_heartbeats_overdue", "Heartbeats that have not pinged in time.", multiprocess_mode="mostrecent"
+)
+
 # A series that is there from the start at 0 makes the first increase visible to rate().
 for _severity in Severity:
     INCIDENTS_CREATED.labels(_severity)
@@ -252,6 +269,8 @@ for _outcome in ("followed", "abstained", "no_model"):
     ML_PREDICTIONS.labels(_outcome)
 for _reason in HoldReason:
     SUPPRESSED.labels(_reason)
+for _result in ("taken", "repeat", "late"):
+    TELEMETRY_SAMPLES.labels(_result)
 for _stage in STAGES:
     TRIAGE_SKIPPED.labels(_stage)
 for _status in RunStatus:
@@ -261,6 +280,18 @@ for _channel in ChannelName:
     NOTIFICATIONS_SENT.labels(_channel)
     NOTIFICATIONS_FAILED.labels(_channel)
     NOTIFICATION_QUEUE_SIZE.labels(_channel).set(0)
+
+
+def counted(*, taken: int, repeated: int, late: int) -> None:
+    """Counts the samples of a post."""
+    TELEMETRY_SAMPLES.labels("taken").inc(taken)
+    TELEMETRY_SAMPLES.labels("repeat").inc(repeated)
+    TELEMETRY_SAMPLES.labels("late").inc(0 if repeated else late)
+
+
+def detected(incident_class: str) -> None:
+    """Counts an episode that began."""
+    DETECTIONS.labels(one_of(KINDS, incident_class)).inc()
 
 
 def one_of(known: Collection[str], value: object) -> str:

@@ -296,6 +296,7 @@ async def test_the_daily_training_is_there_once_and_stays_paused(skipper: TimeSk
         await ensure(skipper.client, Settings(ml=MachineLearning(auto_train=False)))
     with pytest.raises(RPCError, match="not found"):
         await handle.describe()
+    await skipper.client.get_schedule_handle(names.WATCH).delete()  # of nobody else's workers
 
 
 async def test_with_postgresql_away_a_prediction_is_put_off() -> None:

@@ -27,7 +27,7 @@ from app.config import (
     Storage,
     Temporal,
 )
-from app.crew import crew, enriching, playing, watching
+from app.crew import crew, enriching, playing, status_pages
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.alert import Alert
 from app.domain.incident import CommandKind, Incident
@@ -263,7 +263,7 @@ async def world_on(
         channels: dict[ChannelName, Channel] = {ChannelName.WEBHOOK: Webhook(http), **flock}
         looking = await stack.enter_async_context(enriching(settings, connections))
         doing = await stack.enter_async_context(playing(settings, connections, skipper.client, channels))
-        pages = await stack.enter_async_context(watching(settings))
+        pages = await stack.enter_async_context(status_pages(settings))
         gateway = services(settings, connections, skipper.client, channels, actions=doing)
         staff = workers(skipper.client, crew(settings, connections, channels, looking, doing, pages))
         for worker in staff:
