@@ -39,8 +39,7 @@ from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.breakers import Breakers
 from app.net.http import Http
-from app.runtime import NO_ACTIONS, link, lived, public, reachable, redacting, stored, targets, watching
-from app.service.alerts import Alerts
+from app.runtime import NO_ACTIONS, accepting, link, lived, public, reachable, targets, watching
 from app.service.breakers import Breaking
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
@@ -144,12 +143,6 @@ def crew(
         polling=polling(settings, connections, pages),
         watching=watching(settings, connections, accepting(settings, connections)),
     )
-
-
-def accepting(settings: Settings, connections: Pool) -> Alerts:
-    """Takes alerts as the gateway does; its dispatcher finds by itself, within half a second, what is to be heard."""
-    by_content = settings.deduplication.fingerprint_enabled
-    return Alerts(stored(settings, connections), lambda: None, by_content, redacting(settings))
 
 
 @asynccontextmanager

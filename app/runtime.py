@@ -194,7 +194,6 @@ def services(
     breakers: Breakers | None = None,
 ) -> Gateway:
     """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
-    slack = channels.get(ChannelName.SLACK)
     life = lived(settings)
     dispatcher = Dispatcher(Outbox(connections), temporal, life)
     shown = IncidentStore(connections, targets(settings))
@@ -202,8 +201,7 @@ def services(
     simulations = rehearsing(settings, connections, channels)
     documents = documented(settings, connections, actions)
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
-    by_content = settings.deduplication.fingerprint_enabled
-    alerts = Alerts(stored(settings, connections), dispatcher.fresh.set, by_content, redacting(settings))
+    alerts = accepting(settings, connections, dispatcher.fresh.set)
     changes = Changes(ChangeStore(connections), alerts.redaction)
     mappings = Mappings(DocumentStore(connections), mapped_doors(settings))
     watch = watching(settings, connections, alerts)
@@ -236,7 +234,7 @@ def services(
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
         lint=linting(settings, connections, channels),
-        chatops=Chatops(DocumentStore(connections), incidents, playbooks, slack if isinstance(slack, Slack) else None),
+        chatops=chatting(connections, incidents, playbooks, channels),
         templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=Clicks(
             FactStore(connections), DocumentStore(connections), incidents, playbooks,
@@ -246,6 +244,19 @@ def services(
         routes=routes(settings, connections, simulations),
         breaking=sharing(breakers or circuit_breakers(settings), connections),
     )  # fmt: skip
+
+
+def accepting(settings: Settings, connections: Pool, fresh: Callable[[], None] = lambda: None) -> Alerts:
+    """Takes alerts. Without `fresh` a dispatcher finds by itself, within half a second, what is to be heard."""
+    by_content = settings.deduplication.fingerprint_enabled
+    return Alerts(stored(settings, connections), fresh, by_content, redacting(settings))
+
+
+def chatting(
+    connections: Pool, incidents: Incidents, playbooks: Playbooks, channels: Mapping[ChannelName, Channel]
+) -> Chatops:
+    slack = channels.get(ChannelName.SLACK)
+    return Chatops(DocumentStore(connections), incidents, playbooks, slack if isinstance(slack, Slack) else None)
 
 
 def doors(settings: Settings) -> Mapping[str, Door]:

@@ -30,8 +30,8 @@ class Sample(Record):
 
     `subject` holds what alerts of it will be labelled with (`provider`, `model_group`, `key_alias`, `session_id` …):
     no text of users, no secret. It counts in that series alone: who tells what a session or an end user adds
-    tells once more, without them, what its key or guardrail does. `labels` only come along. `bad` of `total` went wrong; `amount` is what was
-    spent, in US dollars.
+    tells once more, without them, what its key or guardrail does. `labels` only come along. `bad` of `total` went
+    wrong; `amount` is what was spent, in US dollars.
     """
 
     signal: Signal

@@ -41,7 +41,10 @@ ALWAYS_BAD = frozenset({Signal.RATE_LIMITS, Signal.BLOCKS})
 
 
 class Series(Record):
-    """What samples add up to; `labels` only come along. A series of `no_data` counts, by the time they came, the samples of a whole service."""
+    """What samples add up to; `labels` only come along.
+
+    A series of `no_data` counts, by the time they came, the samples of a whole service.
+    """
 
     detector: Detector
     signal: Signal

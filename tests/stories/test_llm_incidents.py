@@ -63,6 +63,10 @@ async def test_a_provider_outage_that_litellm_tells_of_as_a_text_for_slack(stage
     assert len(await story.told()) == 1, "the one whose turn it is"
     await stage.rests(await played(stage, story, "provider-outage-reroute"), "watch")
     assert stage.vendors.fallbacks("gpt-5.1") == ["claude-sonnet-4-5"]
+    rows = [row(number, key="one", failed=True, rate_limited=True, provider="openai") for number in range(60)]
+    await posts(stage, "litellm", rows, "another-assistant")
+    symptom = await opened(stage, "performance.rate_limit")
+    assert await symptom.told() == NOBODY, "while its provider is out it comes along"
 
 
 async def test_a_storm_of_429_that_litellm_logs_call_by_call(stage: Stage) -> None:
@@ -188,19 +192,20 @@ def row(
     session: str = "s",
     cost: float = 0.01,
     guardrail: str | None = None,
+    provider: str = "anthropic",
 ) -> dict[str, object]:
     """A call as LiteLLM's generic_api logs it."""
     now = datetime.now(UTC).timestamp()
     said: dict[str, object] = {
         "id": f"{key}-{session}-{number}", "session_id": session, "call_type": "acompletion",
-        "status": "failure" if failed else "success", "custom_llm_provider": "openai", "model": "gpt-5.1",
-        "model_group": "gpt-5.1", "api_base": "https://api.openai.com", "startTime": now - 1, "endTime": now,
+        "status": "failure" if failed else "success", "custom_llm_provider": provider, "model": "claude-sonnet-4-5",
+        "model_group": "claude-sonnet-4-5", "api_base": f"https://api.{provider}.com", "startTime": now - 1, "endTime": now,
         "response_cost": cost, "total_tokens": 100, "messages": [{"role": "user", "content": "a secret"}],
         "metadata": {"user_api_key_alias": key, "user_api_key_hash": "h"}, "end_user": f"user-{number % 3}",
     }  # fmt: skip
     if failed:
         said["error_information"] = {
-            "error_code": "429" if rate_limited else "503", "llm_provider": "openai",
+            "error_code": "429" if rate_limited else "503", "llm_provider": provider,
             "error_class": "RateLimitError" if rate_limited else "ServiceUnavailableError",
             "error_rate_limit_category": "vendor_rate_limit" if rate_limited else None,
         }  # fmt: skip
