@@ -35,7 +35,7 @@ from app.enrichers import ENRICHERS
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.http import Http
-from app.runtime import NO_ACTIONS, link, lived, public, reachable, stored, targets, watching
+from app.runtime import NO_ACTIONS, link, lived, public, reachable, stored, targets, watchdog
 from app.service.alerts import Alerts
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
@@ -129,7 +129,7 @@ def crew(
         projection=Projection(incidents, metrics.count),
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
         playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, one_click),
-        watching=watching(settings, connections, accepting(settings, connections)),
+        watching=watchdog(settings, connections, accepting(settings, connections)),
     )
 
 

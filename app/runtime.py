@@ -185,7 +185,7 @@ def services(
     playbooks = Playbooks(RunStore(connections, shown), documents, temporal, actions, settings.playbooks.enabled)
     alerts = Alerts(stored(settings, connections), dispatcher.fresh.set, settings.deduplication.fingerprint_enabled)
     changes = Changes(ChangeStore(connections))
-    watch = watching(settings, connections, alerts)
+    watch = watchdog(settings, connections, alerts)
     return Gateway(
         settings=settings,
         alerts=alerts,
@@ -244,7 +244,7 @@ def stored(settings: Settings, connections: Pool) -> AlertStore:
     return AlertStore(connections, timedelta(seconds=said.window_secs), frozenset(said.keep_open_sources))
 
 
-def watching(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
+def watchdog(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
     """What looks at telemetry and heartbeats; what it finds goes the way of every alert."""
     said, store = settings.detectors, TelemetryStore(connections, settings.detectors.max_series)
     reporting = Reporting(EpisodeStore(connections), partial(alerts.ingest, DETECTOR))

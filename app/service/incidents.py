@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import temporalio.client
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -72,8 +72,7 @@ class Incidents:
         who.may(Scope.READ)
         async with answering():
             await self.store.get(incident_id)
-        handle: WorkflowHandle[IncidentWorkflow, None]
-        handle = self.temporal.get_workflow_handle_for(IncidentWorkflow.run, names.workflow_id(incident_id))
+        handle = self.temporal.get_workflow_handle(names.workflow_id(incident_id))
         try:
             async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
                 standing = await handle.query(IncidentWorkflow.standing, rpc_timeout=ANSWER_WITHIN)
