@@ -39,7 +39,7 @@ from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
 from app.net.breakers import Breakers
 from app.net.http import Http
-from app.runtime import NO_ACTIONS, accepting, link, lived, public, reachable, targets, watching
+from app.runtime import NO_ACTIONS, accepting, link, lived, public, reachable, targets, watchdog
 from app.service.breakers import Breaking
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
@@ -141,7 +141,7 @@ def crew(
         sending=Sending(channels, deliveries, partial(link, settings), metrics.took, own_words(documents), one_click),
         playbooks=books.deeds(settings, connections, incidents, directory, channels, actions, one_click),
         polling=polling(settings, connections, pages),
-        watching=watching(settings, connections, accepting(settings, connections)),
+        watching=watchdog(settings, connections, accepting(settings, connections)),
     )
 
 

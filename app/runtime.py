@@ -204,7 +204,7 @@ def services(
     alerts = accepting(settings, connections, dispatcher.fresh.set)
     changes = Changes(ChangeStore(connections), alerts.redaction)
     mappings = Mappings(DocumentStore(connections), mapped_doors(settings))
-    watch = watching(settings, connections, alerts)
+    watch = watchdog(settings, connections, alerts)
     return Gateway(
         settings=settings,
         alerts=alerts,
@@ -313,7 +313,7 @@ def stored(settings: Settings, connections: Pool) -> AlertStore:
     return AlertStore(connections, timedelta(seconds=said.window_secs), frozenset(said.keep_open_sources))
 
 
-def watching(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
+def watchdog(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
     """What looks at telemetry and heartbeats; what it finds goes the way of every alert."""
     said, store = settings.detectors, TelemetryStore(connections, settings.detectors.max_series)
     reporting = Reporting(EpisodeStore(connections), partial(alerts.ingest, DETECTOR))
