@@ -21,6 +21,7 @@ from app.domain.incident import CommandKind
 from app.domain.representation import IncidentView
 from app.domain.requests import Ask
 from app.domain.vocabulary import ActorType, ChannelName, Role
+from app.integrations.four import NOBODY, Four
 from app.net.http import Http, Network
 from app.service.breakers import Breaking, Why
 from app.service.clicks import OneClick
@@ -44,11 +45,12 @@ async def actions(
     command: Command,
     link: Callable[[str], str],
     breaking: Breaking | None = None,
+    four: Four = NOBODY,
 ) -> AsyncIterator[Mapping[str, Action]]:
     """Those that are set up here. `link` makes the address of an incident."""
     breakers = breaking.breakers if breaking else None
     async with Http(networks, deadline_secs=DEADLINE_SECS, breakers=breakers) as http:
-        tools = Tools(http, settings, command, channels, link, operating(breaking) if breaking else None)
+        tools = Tools(http, settings, command, channels, link, operating(breaking) if breaking else None, four)
         made = {name: configured(tools) for name, configured in ACTIONS.items()}
         yield {name: action for name, action in made.items() if action is not None}
 

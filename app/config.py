@@ -24,6 +24,7 @@ from app.detectors import Detectors
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
 from app.domain.vocabulary import ChannelName, Role, Severity
 from app.intake import Intake
+from app.integrating import Integrations
 from app.section import Count, Name, Seconds, Section, Share, WebUrl
 from app.surroundings import Enrichment
 
@@ -408,6 +409,7 @@ class Settings(Section):
     rate_limits: RateLimits = Field(RateLimits(), description="How much each client may ask for.")
     graphql: GraphQL = Field(GraphQL(), description="GraphQL and its WebSockets.")
     playbooks: Playbooks = Field(Playbooks(), description="What playbooks' actions may reach.")
+    integrations: Integrations = Field(Integrations(), description="Sentinel, Shield, Edge-Agent and Governance.")
     observability: Observability = Field(Observability(), description="Logs and metrics.")
     redis: Redis = Field(Redis(), description="Optional.")
     breaking: Breaking = Field(Breaking(), description="Circuit breakers, all of them.")

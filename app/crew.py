@@ -34,9 +34,10 @@ from app.domain.notification import Message
 from app.domain.suppression import Flapping
 from app.domain.template import Template
 from app.domain.vocabulary import ActorType, ChannelName, Role
-from app.enrichers import ENRICHERS, status
+from app.enrichers import ENRICHERS, INTEGRATED, status
 from app.enrichers.answers import Answers
 from app.enrichers.base import Stores
+from app.integrations.four import NOBODY, Four
 from app.net.breakers import Breakers
 from app.net.http import Http
 from app.runtime import NO_ACTIONS, accepting, link, lived, public, reachable, targets, watchdog
@@ -81,7 +82,7 @@ class Crew:
 
 @asynccontextmanager
 async def enriching(
-    settings: Settings, connections: Pool, breakers: Breakers | None = None
+    settings: Settings, connections: Pool, breakers: Breakers | None = None, four: Four = NOBODY
 ) -> AsyncIterator[Enriching]:
     """What looks around incidents, as the settings have it: nobody, where that is switched off."""
     said = settings.enrichment
@@ -91,6 +92,7 @@ async def enriching(
     answers = Answers.made(said.cache_ttl_secs, settings.redis.url)
     async with Http(reachable(settings), deadline_secs=said.timeout_secs, breakers=breakers) as http:
         made = [configured(said, http, stores) for configured in ENRICHERS.values()] if said.enabled else []
+        made += [configured(said, four) for configured in INTEGRATED.values()] if said.enabled else []
         try:
             yield Enriching(
                 [enricher for enricher in made if enricher is not None], EnrichmentStore(connections), answers,
@@ -212,6 +214,7 @@ async def playing(
     temporal: Client,
     channels: Mapping[ChannelName, Channel],
     breaking: Breaking | None = None,
+    four: Four = NOBODY,
 ) -> AsyncIterator[Mapping[str, Action]]:
     """The actions of playbooks, as a worker carries them out."""
     incidents = Incidents(
@@ -219,6 +222,6 @@ async def playing(
     )
     command = books.commanding(incidents)
     async with books.actions(
-        settings, reachable(settings), channels, command, partial(link, settings), breaking
+        settings, reachable(settings), channels, command, partial(link, settings), breaking, four
     ) as made:
         yield made

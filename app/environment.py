@@ -6,7 +6,7 @@ Lowest precedence first: the defaults of `app/config.py`, the YAML file named by
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -89,7 +89,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         mistakes += unreadable.mistakes
     values: dict[str, Any] = {}
     written: dict[Location, str] = {}
-    for name, path, value in given:
+    for name, path, value in _with_tokens(given, environ):
         if mistake := _misplaced(".".join(path), value):
             mistakes.append(f"{name}: {mistake}")
         elif value is not None and ".".join(path) in KEYS:
@@ -145,6 +145,14 @@ def _from_prefixed(environ: Mapping[str, str]) -> Iterator[Given]:
         if text and name.upper().startswith(PREFIX):
             path = _current(tuple(name[len(PREFIX) :].lower().split("__")))
             yield Given(name, path, _items(text) if _is(tuple, path) or _is(dict, path) else text)
+
+
+def _with_tokens(given: Iterable[Given], environ: Mapping[str, str]) -> Iterator[Given]:
+    """All that is given, and beside each `auth_token_env` the token that it names, where the environment has it."""
+    for one in given:
+        yield one
+        if one.path[-1] == "auth_token_env" and (token := environ.get(str(one.value))):
+            yield Given(one.written, (*one.path[:-1], "token"), token)
 
 
 def _is(kind: type, path: tuple[str, ...]) -> bool:

@@ -19,7 +19,7 @@ from activities.classifying import Champion
 from activities.detecting import Detecting, Reporting
 from activities.triage import Life
 from activities.watching import Watching
-from app import books, breaking
+from app import books, breaking, siblings
 from app.actions.base import Action
 from app.admission import Issuer
 from app.channels import CHANNELS
@@ -30,6 +30,7 @@ from app.config import Settings, Temporal
 from app.domain.sla import Targets
 from app.domain.vocabulary import ChannelName
 from app.intake import GENERIC, NEW_KEY, Tool
+from app.integrations.four import NOBODY, Four
 from app.net.breakers import Breakers
 from app.net.http import Http, Network, allowed_networks, check_url
 from app.net.jwks import KeySet
@@ -48,6 +49,7 @@ from app.service.health import Health
 from app.service.heartbeats import Heartbeats
 from app.service.incidents import Incidents
 from app.service.intake import Door, Intake
+from app.service.integrations import Integrations
 from app.service.keys import Keys
 from app.service.limits import Limits
 from app.service.lint import Lint
@@ -137,6 +139,7 @@ class Gateway:
     live: Live
     together: Together
     breaking: Breaking
+    integrations: Integrations
 
 
 @asynccontextmanager
@@ -149,11 +152,13 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         channels(settings, breakers) as ways,
         tokens(settings, breakers) as trusted,
         limits(settings) as limited,
+        siblings.opened(settings.integrations, reachable(settings), connections, breakers) as four,
         books.actions(
-            settings, reachable(settings), ways, books.nobody, partial(link, settings), sharing(breakers, connections)
+            settings, reachable(settings), ways, books.nobody, partial(link, settings),
+            sharing(breakers, connections), four,
         ) as doing,
-    ):
-        made = services(settings, connections, temporal, ways, trusted, limited, doing, breakers)
+    ):  # fmt: skip
+        made = services(settings, connections, temporal, ways, trusted, limited, doing, breakers, four)
         running = (
             made.dispatcher.run(),
             made.keys.keep_fresh(),
@@ -192,6 +197,7 @@ def services(
     limits: Limits | None = None,
     actions: Mapping[str, Action] = NO_ACTIONS,
     breakers: Breakers | None = None,
+    four: Four = NOBODY,
 ) -> Gateway:
     """The services over open connections; nothing runs yet. `channels` are those that are switched on."""
     life = lived(settings)
@@ -231,15 +237,13 @@ def services(
         live=Live(FeedStore(connections, targets(settings)), settings.graphql.max_waiting),
         together=Together(TogetherStore(connections, targets(settings)), DocumentStore(connections)),
         health=Health(connections, temporal),
+        integrations=Integrations(four, settings.integrations, shown),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
         lint=linting(settings, connections, channels),
         chatops=chatting(connections, incidents, playbooks, channels),
         templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
-        clicks=Clicks(
-            FactStore(connections), DocumentStore(connections), incidents, playbooks,
-            settings.notifications.one_click_secs,
-        ),
+        clicks=clicked(settings, connections, incidents, playbooks),
         simulations=simulations,
         routes=routes(settings, connections, simulations),
         breaking=sharing(breakers or circuit_breakers(settings), connections),
@@ -257,6 +261,11 @@ def chatting(
 ) -> Chatops:
     slack = channels.get(ChannelName.SLACK)
     return Chatops(DocumentStore(connections), incidents, playbooks, slack if isinstance(slack, Slack) else None)
+
+
+def clicked(settings: Settings, connections: Pool, incidents: Incidents, playbooks: Playbooks) -> Clicks:
+    good_for_secs = settings.notifications.one_click_secs
+    return Clicks(FactStore(connections), DocumentStore(connections), incidents, playbooks, good_for_secs)
 
 
 def doors(settings: Settings) -> Mapping[str, Door]:

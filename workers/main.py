@@ -9,9 +9,10 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 
 from activities.classifying import Classifying
+from app import siblings
 from app.config import Settings, Temporal
 from app.crew import crew, enriching, playing, status_pages
-from app.runtime import channels, circuit_breakers, database_url, sharing, temporal_client
+from app.runtime import channels, circuit_breakers, database_url, reachable, sharing, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
 from app.store.runs import RunStore
@@ -36,13 +37,16 @@ async def run(settings: Settings) -> None:
         breakers = circuit_breakers(settings)
         ways = await stack.enter_async_context(channels(settings, breakers))
         connections = await stack.enter_async_context(pool(database_url(settings), settings.storage.pool_size))
-        around = await stack.enter_async_context(enriching(settings, connections, breakers))
         pages = await stack.enter_async_context(status_pages(settings, breakers))
         breaking = sharing(breakers, connections)
+        four = await stack.enter_async_context(
+            siblings.opened(settings.integrations, reachable(settings), connections, breakers)
+        )
+        around = await stack.enter_async_context(enriching(settings, connections, breakers, four))
         client = await connected(settings.temporal, stop)
         if client is None:
             return
-        doing = await stack.enter_async_context(playing(settings, connections, client, ways, breaking))
+        doing = await stack.enter_async_context(playing(settings, connections, client, ways, breaking, four))
         staff = crew(settings, connections, ways, around, doing, pages)
         for worker in workers(client, staff):
             await stack.enter_async_context(worker)
@@ -54,6 +58,9 @@ async def run(settings: Settings) -> None:
             asyncio.create_task(prepare(staff.triage.classifying)),
             asyncio.create_task(breaking.run()),
         ]
+        if four.edge_agent is not None:
+            every_secs = settings.integrations.llm_edge_agent.drain_every_secs
+            beside.append(asyncio.create_task(four.edge_agent.keep_draining(every_secs)))
         log.info("working")
         await stop.wait()
         for task in beside:

@@ -6,8 +6,11 @@ from app.actions.base import Configured
 from app.actions.circuit_breaker import CircuitBreaker
 from app.actions.config_change import ConfigChange
 from app.actions.create_war_room import CreateWarRoom
+from app.actions.edge_agent_infer import EdgeAgentInfer
+from app.actions.edge_agent_sync import EdgeAgentSync
 from app.actions.email import EmailMessage
 from app.actions.github_issue import GithubIssue
+from app.actions.governance_audit_report import GovernanceAuditReport
 from app.actions.health_check import HealthCheck
 from app.actions.http_request import HttpRequest
 from app.actions.incident_resolve import IncidentResolve
@@ -28,9 +31,12 @@ from app.actions.run_script import RunScript
 from app.actions.scale_horizontal import ScaleHorizontal
 from app.actions.scale_vertical import ScaleVertical
 from app.actions.schedule_postmortem import SchedulePostmortem
+from app.actions.sentinel_analyze import SentinelAnalyze
 from app.actions.service_restart import ServiceRestart
 from app.actions.service_rollback import ServiceRollback
 from app.actions.severity import ChangeSeverity
+from app.actions.shield_analyze import ShieldAnalyze
+from app.actions.shield_mitigation_plan import ShieldMitigationPlan
 from app.actions.slack import SlackMessage
 from app.actions.verify_resolution import VerifyResolution
 from app.actions.vllm_reset_prefix_cache import VllmResetPrefixCache
@@ -42,8 +48,11 @@ ACTIONS: dict[str, Configured] = {
     "circuit_breaker": CircuitBreaker.configured,
     "config_change": ConfigChange.configured,
     "create_war_room": CreateWarRoom.configured,
+    "edge_agent_infer": EdgeAgentInfer.configured,
+    "edge_agent_sync": EdgeAgentSync.configured,
     "email": EmailMessage.configured,
     "github_issue": GithubIssue.configured,
+    "governance_audit_report": GovernanceAuditReport.configured,
     "health_check": HealthCheck.configured,
     "http_request": HttpRequest.configured,
     "incident_resolve": IncidentResolve.configured,
@@ -64,10 +73,13 @@ ACTIONS: dict[str, Configured] = {
     "scale_horizontal": ScaleHorizontal.configured,
     "scale_vertical": ScaleVertical.configured,
     "schedule_postmortem": SchedulePostmortem.configured,
+    "sentinel_analyze": SentinelAnalyze.configured,
     "service_restart": ServiceRestart.configured,
     "service_rollback": ServiceRollback.configured,
     "severity_decrease": ChangeSeverity.lowers,
     "severity_increase": ChangeSeverity.raises,
+    "shield_analyze": ShieldAnalyze.configured,
+    "shield_mitigation_plan": ShieldMitigationPlan.configured,
     "slack": SlackMessage.configured,
     "verify_resolution": VerifyResolution.configured,
     "vllm_reset_prefix_cache": VllmResetPrefixCache.configured,

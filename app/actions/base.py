@@ -17,6 +17,7 @@ from app.domain.representation import IncidentView
 from app.domain.run import Done
 from app.domain.situation import Failed, Situation
 from app.domain.vocabulary import ChannelName
+from app.integrations.four import NOBODY, Four
 from app.net.http import Http
 
 
@@ -56,7 +57,8 @@ class Action(Protocol):
 class Tools:
     """What actions may use: the guarded way out, and the services that act on incidents as `actor`.
 
-    `channels` are the ways to reach people that are set up; `link` makes the address of an incident from its id.
+    `channels` are the ways to reach people that are set up; `link` makes the address of an incident from its id;
+    `four` are Sentinel, Shield, Edge-Agent and Governance.
     """
 
     http: Http
@@ -65,6 +67,7 @@ class Tools:
     channels: Mapping[ChannelName, Channel] = field(default_factory=dict)
     link: Callable[[str], str | None] = lambda _: None
     operate: "Operate | None" = None
+    four: Four = NOBODY
 
 
 class Command(Protocol):

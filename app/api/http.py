@@ -42,6 +42,7 @@ from app.api.rest import (
     heartbeats,
     incidents,
     ingest,
+    integrations,
     lint,
     mappings,
     ml,
@@ -86,6 +87,7 @@ ROUTERS = (
     mappings.router,
     taxonomy.router,
     templates.router,
+    integrations.router,
     breakers.router,
     health.router,
 )

@@ -180,10 +180,15 @@ class Guarded(httpcore.AsyncNetworkBackend):
 
 
 class Transport(httpx.AsyncHTTPTransport):
-    """httpx's own, with the guard where it connects. `ca_path`: a PEM file to trust instead of the system's CAs."""
+    """httpx's own, with the guard where it connects. `ca_path`: a PEM file to trust instead of the system's CAs.
 
-    def __init__(self, guard: Guarded, ca_path: Path | None = None) -> None:
+    `shown`: the PEM files of the certificate and key by which we are known (mTLS).
+    """
+
+    def __init__(self, guard: Guarded, ca_path: Path | None = None, shown: tuple[Path, Path] | None = None) -> None:
         trust = ssl.create_default_context(cafile=ca_path)
+        if shown is not None:
+            trust.load_cert_chain(*shown)
         super().__init__(verify=trust, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trust,
@@ -221,7 +226,7 @@ class Http:
         self.names = Names()
         self.guard = Guarded(networks, resolve or self.names)
         self.transport = Transport(self.guard)
-        self.trusts: dict[Path, Transport] = {}
+        self.trusts: dict[tuple[Path | None, tuple[Path, Path] | None], Transport] = {}
         self.timeout = httpx.Timeout(deadline_secs, connect=deadline_secs / 2).as_dict()
 
     async def __aenter__(self) -> "Http":
@@ -250,15 +255,18 @@ class Http:
             return unbroken()
         return self.breakers.call(dependency, self.at_latest)
 
-    def trusting(self, ca_path: Path) -> "Http":
-        """The same way out to servers that show a certificate of that CA (a PEM file); closed together with this one.
+    def trusting(self, ca_path: Path | None, shown: tuple[Path, Path] | None = None) -> "Http":
+        """The same way out to servers that show a certificate of that CA (a PEM file; None = the system's CAs), and
 
-        Raises: OSError when the file can't be read as such.
+        want to be `shown` one: certificate and key, PEM files. Closed together with this one.
+
+        Raises: OSError when a file can't be read as such.
         """
-        if ca_path not in self.trusts:
-            self.trusts[ca_path] = Transport(self.guard, ca_path)
+        key = (ca_path, shown)
+        if key not in self.trusts:
+            self.trusts[key] = Transport(self.guard, ca_path, shown)
         view = copy.copy(self)
-        view.transport = self.trusts[ca_path]
+        view.transport = self.trusts[key]
         return view
 
     async def post(

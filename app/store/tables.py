@@ -617,3 +617,17 @@ class BeatRow(SQLModel, table=True):
     heartbeat: str = Field(sa_column=Column(Text, primary_key=True))
     since: datetime = _at()
     at: datetime | None = _at_or_null()
+
+
+class EdgeQueueRow(SQLModel, table=True):
+    """A request that waits for an edge agent. `key` makes it one, however often it is sent; `priority` 4 goes first."""
+
+    __tablename__: ClassVar[str] = "edge_queue"
+    __table_args__ = (Index("edge_queue_order", text("priority DESC"), "created_at", "id"),)
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    priority: int = Field(sa_type=Integer)
+    payload: dict[str, Any] = _json()
+    created_at: datetime = _at()
+    attempts: int = _count()
+    leased_until: datetime | None = _at_or_null()

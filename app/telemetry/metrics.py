@@ -32,6 +32,7 @@ from app.domain.run import Run, RunStatus
 from app.domain.taxonomy import CLASSES, KINDS
 from app.domain.timeline import EventType
 from app.domain.vocabulary import ChannelName, Severity
+from app.telemetry.integrations import Collector, Figures, WithIntegrations, figures
 
 SOURCES = frozenset({
     "api", "alertmanager", "pagerduty", "grafana", "litellm", "langfuse", "email", "cloudevents", "evidently",
@@ -460,10 +461,19 @@ def prepare(directory: Path) -> None:
         left.unlink()
 
 
-def _registry() -> CollectorRegistry:
+def integrations() -> dict[str, Figures]:
+    """The figures of Sentinel, Shield, Edge-Agent and Governance, of every process that shares its own."""
+    return figures(_everything().collect())
+
+
+def _everything() -> Collector:
     # The variable is the library's own switch: it chose between memory and files by it at import.
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
-    shared = CollectorRegistry(support_collectors_without_names=True)
-    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-    return shared
+    return MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+
+
+def _registry() -> CollectorRegistry:
+    shown = CollectorRegistry(support_collectors_without_names=True)
+    shown.register(WithIntegrations(_everything()))
+    return shown

@@ -29,6 +29,7 @@ async def test_what_needs_a_system_of_its_own_is_not_there_without_it(http: Http
     there = {name for name, configured in ACTIONS.items() if configured(tools(http)) is not None}
     assert {"http_request", "add_note", "incident_resolve", "health_check", "verify_resolution"} <= there
     assert not there & {
-        "circuit_breaker", "create_war_room", "github_issue", "jira_issue", "logs_capture", "metrics_snapshot",
-        "pagerduty", "run_script", "slack",
+        "circuit_breaker", "create_war_room", "edge_agent_infer", "edge_agent_sync", "github_issue",
+        "governance_audit_report", "jira_issue", "logs_capture", "metrics_snapshot", "pagerduty", "run_script",
+        "sentinel_analyze", "shield_analyze", "shield_mitigation_plan", "slack",
     }  # fmt: skip

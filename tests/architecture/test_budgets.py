@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXEMPT = ("app/store/tables.py", "app/api/grpc/pb/")
+EXEMPT = ("app/store/tables.py", "app/api/grpc/pb/", "app/integrations/pb/")
 Sizes = dict[str, int]
 
 

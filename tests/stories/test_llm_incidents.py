@@ -200,7 +200,8 @@ def row(
         "id": f"{key}-{session}-{number}", "session_id": session, "call_type": "acompletion",
         "status": "failure" if failed else "success", "custom_llm_provider": provider, "model": "claude-sonnet-4-5",
         "model_group": "claude-sonnet-4-5", "api_base": f"https://api.{provider}.com", "startTime": now - 1,
-        "endTime": now, "response_cost": cost, "total_tokens": 100, "messages": [{"role": "user", "content": "a secret"}],
+        "endTime": now, "response_cost": cost, "total_tokens": 100,
+        "messages": [{"role": "user", "content": "a secret"}],
         "metadata": {"user_api_key_alias": key, "user_api_key_hash": "h"}, "end_user": f"user-{number % 3}",
     }  # fmt: skip
     if failed:

@@ -4,20 +4,30 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOS = ROOT / "proto"
 GENERATED = "app/api/grpc/pb"
+CALLED = {"integrations.proto": "app/integrations/pb"}
+"""Whose client we are: their Python lies with the clients."""
 
 
 def generate(into: Path) -> None:
     """Writes modules and stubs under `into`. Raises: CalledProcessError when a .proto is none."""
+    names = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    _compile(into, GENERATED, [name for name in names if name not in CALLED])
+    for name, folder in CALLED.items():
+        _compile(into, folder, [name])
+
+
+def _compile(into: Path, folder: str, names: Sequence[str]) -> None:
     kinds = [f"--{kind}_out={into}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
-    sources = sorted(f"{GENERATED}/{path.relative_to(PROTOS)}" for path in PROTOS.rglob("*.proto"))
     plugins = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     # Read as lying where its Python goes, so that one generated module finds the other.
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{GENERATED}=proto", *kinds, *sources]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}=proto", *kinds]
+    command += [f"{folder}/{name}" for name in names]
     subprocess.run(command, cwd=ROOT, env=plugins, check=True, capture_output=True)
 
 
@@ -30,7 +40,7 @@ def stale() -> list[str]:
 
 
 def _files(under: Path) -> dict[str, bytes]:
-    found = (under / GENERATED).rglob("*_pb2*.py*")
+    found = [path for folder in (GENERATED, *CALLED.values()) for path in (under / folder).rglob("*_pb2*.py*")]
     return {str(path.relative_to(under)): path.read_bytes() for path in found if path.suffix != ".pyc"}
 
 
