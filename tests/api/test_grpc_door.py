@@ -464,7 +464,8 @@ async def test_rest_and_grpc_end_together(service: Service, database_url: str) -
     environment = service.environment | {"LLM_IM__SERVER__HTTP_PORT": str(http), "GRPC_PORT": str(port)}
     async with client(f"127.0.0.1:{port}") as caller, httpx.AsyncClient() as web:
         async with process("serve", environment, http, "/health/live"):
-            stream = caller.incidents.StreamIncidents(pb.StreamIncidentsRequest())
-            await caller.incidents.ListIncidents(ASKED)
+            await service.incident()
+            stream = aiter(caller.incidents.StreamIncidents(pb.StreamIncidentsRequest()))
+            await anext(stream)
             assert (await web.get(f"http://127.0.0.1:{http}/health/live")).status_code == 200
         assert (await refused(stream)).message == "The gateway is being stopped: connect again."

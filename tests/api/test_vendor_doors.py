@@ -56,5 +56,6 @@ async def test_who_signs_with_another_secret_is_refused_and_what_went_well_is_no
     assert (await api.post("/api/v1/ingest/openai", json=EVENT)).status_code == 401
     done = await send(api, "wh_4", type="batch.completed")
     assert (done.status_code, done.json()["results"]) == (200, [])
-    counted = await send(api, "wh_5", type="safety_identifier.blocked", data={"safety_identifier": "u1"})
+    now, who = int(datetime.now(UTC).timestamp()), {"safety_identifier": "u1"}
+    counted = await send(api, "wh_5", type="safety_identifier.blocked", created_at=now, data=who)
     assert (counted.json()["samples"], counted.json()["results"]) == (1, [])
