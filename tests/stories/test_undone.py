@@ -21,7 +21,7 @@ async def test_a_close_is_carried_out_though_the_page_is_being_taken_at_that_mom
         assert (await story.ask(CommandKind.CLOSE)).status is Status.CLOSED
         return story
 
-    for story in await asyncio.gather(*map(closed_early, range(20))):
+    for story in await asyncio.gather(*map(closed_early, range(10))):
         told = [event for event in await story.events() if event is EventType.NOTIFICATION_SENT]
         assert len(told) == len(await story.told())
 
