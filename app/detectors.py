@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from app.domain import detection
 from app.domain.telemetry import Detector
@@ -63,6 +63,18 @@ class Detectors(Section):
         900, description="Without a sample for so long, what fires is over; of longer windows up to an hour."
     )
     max_series: Count = Field(10_000, description="Series counted at the same time; new ones then count together.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_rest_stays(cls, said: object) -> object:
+        """Of a detector of which one thing is said, everything else is as it is by default for that detector."""
+        if not isinstance(said, Mapping):
+            return said
+        usual = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, Section)}
+        return {
+            name: {**usual[name].model_dump(), **value} if name in usual and isinstance(value, Mapping) else value
+            for name, value in said.items()
+        }
 
     @property
     def rules(self) -> Mapping[Detector, detection.Rule]:

@@ -139,6 +139,13 @@ def test_lists_come_as_json_or_with_commas() -> None:
     assert load({}).net.allow_networks is None
 
 
+def test_of_a_detector_of_which_one_thing_is_said_the_rest_stays() -> None:
+    said = load({"LLM_IM__DETECTORS__EVALUATIONS__SHARE": "0.2", "LLM_IM__DETECTORS__ERRORS__LEAST": "50"}).detectors
+    usual = Settings().detectors
+    assert said.evaluations == usual.evaluations.model_copy(update={"share": 0.2})
+    assert said.errors == usual.errors.model_copy(update={"least": 50})
+
+
 def test_an_empty_variable_is_not_set() -> None:
     assert load({"DATABASE_URL": "", "LLM_IM__SERVER__HTTP_PORT": "", "CONFIG_PATH": "", "RUST_LOG": ""}) == Settings()
 
