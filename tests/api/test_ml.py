@@ -28,7 +28,7 @@ from tests.api.test_rest import refusal
 from tests.ml.labels import labels, relabelled
 from tests.support.databases import another_database
 from tests.support.house import a_house
-from workers.schedules import ensure
+from workers.schedules import ensure, planned
 from workflows import names
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -296,7 +296,9 @@ async def test_the_daily_training_is_there_once_and_stays_paused(skipper: TimeSk
         await ensure(skipper.client, Settings(ml=MachineLearning(auto_train=False)))
     with pytest.raises(RPCError, match="not found"):
         await handle.describe()
-    await skipper.client.get_schedule_handle(names.WATCH).delete()  # of nobody else's workers
+    for left in planned(Settings(ml=MachineLearning(auto_train=False))):
+        if left.wanted:
+            await skipper.client.get_schedule_handle(left.name).delete()  # of nobody else's workers
 
 
 async def test_with_postgresql_away_a_prediction_is_put_off() -> None:

@@ -64,10 +64,16 @@ EVALS, BLOCKS = series(Signal.EVALUATIONS, evaluation_name="faithfulness"), seri
     (SESSION, {"amount": 500, "others": 2, "others_mean": 1}, None), (SESSION, {"amount": 4.9, "others": 3}, None),
     (SESSION, {"amount": 6, "others": 3, "others_mean": 2.1}, None),
     (SESSION, {"amount": 6, "others": 3, "others_mean": 2}, P2),
-    (SESSION, {"amount": 20, "others": 9, "others_mean": 2}, P1),
+    (SESSION, {"amount": 20, "others": 9, "others_mean": 0.1}, P2),
+    (SESSION, {"amount": 25, "others": 9, "others_mean": 2}, P1),
     (KEY, {"amount": 900}, None), (KEY, {"amount": 25, "before_amount": 24 * 9, "known": DAY}, None),
     (KEY, {"amount": 27, "before_amount": 24 * 9, "known": DAY}, P2), (KEY, {"amount": 19, "known": DAY}, None),
     (KEY, {"amount": 100, "before_amount": 24 * 9, "known": DAY}, P1), (KEY, {"amount": 21, "known": HOUR}, P2),
+    (KEY, {"amount": 99, "before_amount": 24, "known": DAY}, P2), (KEY, {"amount": 900, "known": HOUR}, P1),
+    (KEY, {"amount": 50, "before_amount": 50, "day_amount": 50, "known": DAY}, None),
+    (KEY, {"amount": 76, "before_amount": 50, "day_amount": 50, "known": DAY}, P2),
+    (ERRORS, {"total": 200, "bad": 200, "good": False}, P2), (ERRORS, {"total": 200, "bad": 200}, P1),
+    (GUARD, {"bad": 200, "before_bad": 150, "day_bad": 150, "known": DAY}, None),
 ])  # fmt: skip
 def test_from_its_threshold_on_it_is_an_incident(one: Series, seen: dict[str, Any], severity: Severity | None) -> None:
     found = verdict(one, **seen)
@@ -241,6 +247,14 @@ def sessions(count: int) -> Tally:
     return tallied(
         [*samples, *models, Sample(signal=Signal.SPEND, source="litellm", subject={"key_alias": "bot"})], NOW
     )
+
+
+def test_sessions_leave_room_for_others() -> None:
+    tally = sessions(5)
+    fitted, gone = made_to_fit(tally, (), 12, 4)
+    left = [one.single for one in fitted.series.values()]
+    assert (gone, left.count(True), left.count(False)) == (5, 0, 8)
+    assert made_to_fit(tally, (), 17, 4) == (tally, 0)
 
 
 def test_what_there_is_no_room_for_counts_together_and_sessions_with_their_key() -> None:
