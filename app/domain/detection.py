@@ -2,7 +2,8 @@
 
 Every detector has hysteresis: it fires at its threshold, and is over at less than half of it, or when there has been
 no traffic for a while. Rates of spend and interventions have a baseline, the same series' last 24 hours or, where that
-is more, the same time a day ago: what runs every night is usual at night. While one fires, the threshold that was passed stands, so that an incident that lasts doesn't become its own baseline.
+is more, the same time a day ago: what runs every night is usual at night. While one fires, the threshold that was
+passed stands, so that an incident that lasts doesn't become its own baseline.
 """
 
 from collections.abc import Mapping

@@ -156,17 +156,17 @@ class News(NamedTuple):
     seen: Seen
 
 
-def news(said: Summary, before: Seen | None, at: datetime) -> News:
+def news(said: Summary, before: Seen | None, at: datetime, *, unsure: bool = False) -> News:
     """What a page says now that it didn't `before`, `at` this moment.
 
-    With nothing known of before, all that is well is told, too: it may have become so while nobody looked. Incidents
-    that it no longer lists are over.
+    With nothing known of before, all that is well is told, too: it may have become so while nobody looked. So it is
+    where `unsure` says that more may have been told than is known. Incidents that it no longer lists are over.
     """
     bad = {one.id: one for one in said.components if not one.over}
     bad = {key: bad[key] for key in list(bad)[:TROUBLES_MAX]}
     was = before.components if before else {}
     fresh = [one for key, one in bad.items() if key not in was or was[key].status != one.status]
-    fresh += [one for one in said.components if one.over and (before is None or one.id in was)]
+    fresh += [one for one in said.components if one.over and (before is None or unsure or one.id in was)]
     there = {one.id for one in said.components}
     fresh += [Component(key, gone.name, GONE, at) for key, gone in was.items() if key not in there]
     notices = before.notices if before else {}

@@ -54,10 +54,11 @@ WITH windows AS (
             coalesce(sum(amount) FILTER (WHERE inside), 0) AS amount,
             coalesce(sum(bad) FILTER (WHERE NOT inside), 0)::int8 AS before_bad,
             coalesce(sum(amount) FILTER (WHERE NOT inside), 0) AS before_amount,
-            coalesce(sum(bad) FILTER (WHERE NOT inside AND minute <= u.until - $8::interval + r.span), 0)::int8 AS day_bad,
-            coalesce(sum(amount) FILTER (WHERE NOT inside AND minute <= u.until - $8 + r.span), 0) AS day_amount,
+            coalesce(sum(bad) FILTER (WHERE a_day_ago AND NOT inside), 0)::int8 AS day_bad,
+            coalesce(sum(amount) FILTER (WHERE a_day_ago AND NOT inside), 0) AS day_amount,
             count(DISTINCT floor(extract(epoch FROM u.until - minute) / $7::float8)) FILTER (WHERE inside) AS slots
-        FROM (SELECT *, minute > u.until - r.span AS inside FROM buckets
+        FROM (SELECT *, minute > u.until - r.span AS inside, minute <= u.until - $8::interval + r.span AS a_day_ago
+              FROM buckets
               WHERE series = s.id AND minute > u.until - r.span - r.before AND minute <= u.until) AS counted
     ) AS b
     WHERE s.id = ANY($1::text[]) AND (e.subject IS NULL OR (e.news IS NULL AND NOT e.over))

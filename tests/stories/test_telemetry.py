@@ -183,6 +183,40 @@ async def test_a_session_that_spends_far_more_than_others_is_found(probe: Probe)
     assert (await probe.alerts())[2:] == [("resolved", "P2")]
 
 
+async def test_what_runs_every_night_is_usual_at_night(probe: Probe) -> None:
+    batch = {"signal": "spend", "subject": {"key_alias": "batch"}, "amount": 25}
+    for night in (START, START + timedelta(days=1)):
+        await probe.posts([batch], night)
+        await probe.posts([batch], night + 20 * MINUTE)
+    assert await probe.alerts() == []
+    await probe.posts([batch, {**batch, "amount": 1}], START + timedelta(days=1, minutes=30))
+    [found] = await probe.rows(ALERTS)
+    assert (found["severity"], found["description"]) == ("P2", "$76.00 in 1 h; usual is $25.00, the limit is $75.00.")
+
+
+async def test_that_half_of_all_calls_fail_is_known_only_where_the_others_are_heard_of(probe: Probe) -> None:
+    failed = {"signal": "errors", "subject": {"provider": "openai"}, "bad": 1}
+    await probe.posts([failed] * 30)
+    assert await probe.alerts() == [("firing", "P2")]
+    await probe.posts([failed | {"bad": 0}], START + MINUTE)
+    assert await probe.alerts() == [("firing", "P2"), ("firing", "P1")]
+
+
+async def test_what_was_left_untold_is_told_bit_by_bit(probe: Probe) -> None:
+    told = list[int]()
+    reporting = probe.gateway.heartbeats.watching.detecting.reporting
+
+    async def tell(alerts: Sequence[Alert]) -> None:
+        told.append(len(alerts))
+
+    await probe.gateway.health.pool.execute(
+        "INSERT INTO episodes (subject, since, severity, threshold, news) SELECT n, $1, 'P2', 1, $2"
+        " FROM generate_series(1, 450) AS n", START, {"source": "detector", "title": "x"},
+    )  # fmt: skip
+    assert await replace(reporting, tell=tell).tell_again() == 450
+    assert (told, await reporting.tell_again()) == ([200, 200, 50], 0)
+
+
 async def test_a_source_that_falls_silent_is_a_blind_spot_until_it_reports_again(probe: Probe) -> None:
     judged = {"signal": "evaluations", "subject": {"evaluation_name": "faithfulness"}, "service": "chat"}
     for five in range(13):
