@@ -21,6 +21,8 @@ LEARNED = HOUR
 """A series that is younger has no baseline yet (chosen)."""
 SLOT = timedelta(minutes=5)
 """What comes steadily comes in each of these."""
+USUALLY = 18
+"""Of the 24 slots of two hours a day ago: what came in fewer may be silent at this time of day (chosen)."""
 OTHERS_LEAST = 3
 """Sessions that make a baseline for another one (chosen)."""
 SEVERE_SPEND = 10
@@ -62,7 +64,10 @@ class Spend(Record):
 
 
 class Silence(Record):
-    """Fires when something came in every five minutes of `window_secs`, and then nothing for `silent_secs`."""
+    """Fires when something came in every five minutes of `window_secs`, and then nothing for `silent_secs`.
+
+    Not at a time of day at which it was silent the day before, too: whose users sleep is not broken.
+    """
 
     window_secs: float
     silent_secs: float
@@ -77,8 +82,8 @@ class Measured(NamedTuple):
     """What a window holds, and what was before it: `known` is how much of the 24 hours before it was seen.
 
     `day_…` is of the hours around this one a day ago: from one window before its end then to one after. `others`
-    sessions of the same key spent `others_mean` US dollars each; `slots` of the window's five minutes had any. `good`:
-    not all that was ever heard of went wrong.
+    sessions of the same key spent `others_mean` US dollars each; `slots` of the window's five minutes had any, and
+    `day_slots` of those from 25 to 23 hours ago (None: not known). `good`: not all that was ever heard of went wrong.
     """
 
     last_at: datetime
@@ -93,6 +98,7 @@ class Measured(NamedTuple):
     others: int = 0
     others_mean: float = 0.0
     slots: int = 0
+    day_slots: int | None = None
     good: bool = True
 
 
@@ -158,7 +164,7 @@ def _silent(series: Series, rule: Silence, seen: Measured, firing: Firing | None
     silent, steady = now - seen.last_at, timedelta(seconds=rule.window_secs)
     if silent.total_seconds() < rule.silent_secs:
         return Verdict(why="It reports again.") if firing else None
-    if firing or seen.slots < steady // SLOT:
+    if firing or seen.slots < steady // SLOT or (seen.day_slots is not None and seen.day_slots < USUALLY):
         return None
     what = f"{series.source} sent {WORDS[series.signal].of}"
     return Verdict(

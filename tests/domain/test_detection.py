@@ -134,6 +134,13 @@ def test_what_came_steadily_and_stops_is_a_blind_spot() -> None:
         P3,
         "litellm sent evaluations in every five minutes of 1 h, and none for 15 min.",
     )
+    assert (
+        verdict(here, silent=QUIET, slots=12, day_slots=17),
+        verdict(here, silent=QUIET, slots=12, day_slots=18),
+    ) == (
+        None,
+        found,
+    )
     assert verdict(here, Firing(P3, 900), silent=DAY) is None
     back = verdict(here, Firing(P3, 900), silent=timedelta(0))
     assert back is not None

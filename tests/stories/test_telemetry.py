@@ -234,6 +234,27 @@ async def test_a_source_that_falls_silent_is_a_blind_spot_until_it_reports_again
     assert await probe.alerts() == [("firing", "P3"), ("resolved", "P3")]
 
 
+async def test_whose_users_sleep_at_night_is_silent_only_in_the_morning(probe: Probe) -> None:
+    async def works(at: datetime, hours: int) -> datetime:
+        for five in range(12 * hours + 1):
+            await probe.posts([{"signal": "errors"}], at + five * 5 * MINUTE)
+        return at + hours * HOUR
+
+    async def watches(at: datetime, until: datetime) -> None:
+        while at < until:
+            at += MINUTE
+            await probe.watches(at)
+
+    await works(START, 4)
+    evening = await works(START + timedelta(days=1), 4)
+    await watches(evening - MINUTE, evening + 3 * HOUR)
+    assert await probe.alerts() == []
+    await watches(START + timedelta(days=2) - 20 * MINUTE, START + timedelta(days=2, minutes=20))
+    assert await probe.alerts() == []
+    await watches(START + timedelta(days=2, minutes=20), START + timedelta(days=2, minutes=40))
+    assert await probe.alerts() == [("firing", "P3")]
+
+
 async def test_nobody_is_called_silent_when_it_was_us_who_were_away(probe: Probe) -> None:
     for five in range(13):
         await probe.posts([{"signal": "errors"}], START + five * 5 * MINUTE)
