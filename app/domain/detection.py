@@ -32,7 +32,7 @@ SEVERE_LEAST = 5
 
 
 class Ratio(Record):
-    """Fires when `least` were counted in the window and at least `share` of them are bad.
+    """Fires when `least` were counted in the window and at least `share` of them, and `least_bad`, are bad.
 
     `severe_share`: from there on it is P1. `of_bad`: `least` counts the bad ones, for tools that tell of no others.
     """
@@ -40,6 +40,7 @@ class Ratio(Record):
     window_secs: float
     least: int
     share: float
+    least_bad: int = 5
     severe_share: float | None = None
     of_bad: bool = False
     enabled: bool = True
@@ -194,7 +195,8 @@ def _share(series: Series, rule: Ratio, seen: Measured) -> _Reading:
     if rule.of_bad:
         least = max(float(rule.least), rule.share * seen.total)
         return _Reading(float(seen.bad), least, True, severity, why, numbers)
-    return _Reading(share if seen.total else None, rule.share, seen.total >= rule.least, severity, why, numbers)
+    enough = seen.total >= rule.least and seen.bad >= rule.least_bad
+    return _Reading(share if seen.total else None, rule.share, enough, severity, why, numbers)
 
 
 def _burst(series: Series, rule: Burst, seen: Measured, firing: Firing | None) -> _Reading:

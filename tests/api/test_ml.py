@@ -345,15 +345,15 @@ class Away(Interceptor, OutboundInterceptor):
 
     def __init__(self) -> None: ...
 
-    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 — Temporal's word
         return self
 
-    async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:
+    async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:  # noqa: A002 — Temporal's word
         raise RPCError("not now", RPCStatusCode.UNAVAILABLE, b"")
 
 
 async def test_what_temporal_has_not_taken_is_not_done(skipper: TimeSkipper) -> None:
-    away = Client(**{**skipper.client.config(), "interceptors": [Away()]})
+    away = Client(skipper.client.service_client, namespace=skipper.client.namespace, interceptors=[Away()])
     assert not await ensure(away, Settings(), renew=False)
 
 

@@ -48,14 +48,15 @@ EVALS, BLOCKS = series(Signal.EVALUATIONS, evaluation_name="faithfulness"), seri
 
 
 @pytest.mark.parametrize(("one", "seen", "severity"), [
-    (ERRORS, {"total": 19, "bad": 19}, None), (ERRORS, {"total": 20, "bad": 1}, None),
-    (ERRORS, {"total": 20, "bad": 2}, P2), (ERRORS, {"total": 20, "bad": 10}, P2),
+    (ERRORS, {"total": 19, "bad": 19}, None), (ERRORS, {"total": 20, "bad": 4}, None),
+    (ERRORS, {"total": 20, "bad": 5}, P2), (ERRORS, {"total": 51, "bad": 5}, None),
+    (ERRORS, {"total": 20, "bad": 10}, P2),
     (ERRORS, {"total": 20, "bad": 11}, P1),
     (LIMITS, {"total": 19, "bad": 19}, None), (LIMITS, {"total": 20, "bad": 20}, P2),
     (LIMITS, {"total": 1000, "bad": 40}, None), (LIMITS, {"total": 1000, "bad": 100}, P2),
     (series(Signal.RATE_LIMITS, rate_limit_category="litellm_rate_limit"), {"total": 50, "bad": 50}, P4),
-    (DEAD, {"total": 20, "bad": 3}, None), (DEAD, {"total": 20, "bad": 4}, P1),
-    (EVALS, {"total": 9, "bad": 9}, None), (EVALS, {"total": 10, "bad": 3}, P2),
+    (DEAD, {"total": 20, "bad": 4}, None), (DEAD, {"total": 20, "bad": 5}, P1),
+    (EVALS, {"total": 9, "bad": 9}, None), (EVALS, {"total": 10, "bad": 4}, None), (EVALS, {"total": 10, "bad": 5}, P2),
     (BLOCKS, {"total": 9, "bad": 9}, None), (BLOCKS, {"total": 10, "bad": 10}, P2),
     (GUARD, {"total": 99, "bad": 29}, None), (GUARD, {"total": 99, "bad": 30}, P2),
     (GUARD, {"bad": 30, "before_bad": 144 * 7, "known": DAY}, None),
@@ -171,7 +172,7 @@ def windowed(samples: Sequence[Sample], detector: Detector, now: datetime) -> Me
     before = [counted for minute, counted in minutes.items() if since - look_back(detector, rule) < minute <= since]
     return Measured(
         last, sum(c.total for c in inside), sum(c.bad for c in inside), sum(c.amount for c in inside),
-        sum(c.bad for c in before), sum(c.amount for c in before), max(since - min(minutes), timedelta(0)),
+        sum(c.bad for c in before), sum(c.amount for c in before), known=max(since - min(minutes), timedelta(0)),
     )  # fmt: skip
 
 
