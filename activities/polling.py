@@ -70,7 +70,7 @@ class Polling:
         alerts: list[Alert] = []
         for page, said in zip(self.pages, summaries, strict=True):
             if said is not None:
-                fresh = news(said, ask.before.get(page.provider), ask.at, unsure=again)
+                fresh = news(said, ask.before.get(page.provider), unsure=again)
                 alerts += changed(page.provider, fresh, ask.at)
                 seen[page.provider] = fresh.seen
         if alerts:
