@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Tell = Callable[[Sequence[Alert]], Awaitable[object]]
 """Has alerts accepted: they are durable when it returns. The same again changes nothing."""
 SOURCE = "detector"
+TOLD_AT_ONCE = 200
+"""Alerts of one transaction (chosen: however much was left untold, some of it is accepted in time)."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ class Reporting:
 
     async def told(self, changed: Sequence[Episode]) -> None:
         """Has the news of episodes accepted, that were begun or changed here."""
-        if not changed:
-            return
-        await self.tell([episode.news for episode in changed if episode.news is not None])
-        for episode in changed:
-            await self.episodes.told(episode)
+        for begin in range(0, len(changed), TOLD_AT_ONCE):
+            some = changed[begin : begin + TOLD_AT_ONCE]
+            await self.tell([episode.news for episode in some if episode.news is not None])
+            for episode in some:
+                await self.episodes.told(episode)
 
 
 @dataclass(frozen=True)

@@ -59,16 +59,18 @@ class Polling:
     async def status_pages(self, ask: Poll) -> Polled:
         """Asks all pages at once. One that doesn't answer is as it was, and keeps nobody else waiting.
 
-        A change is told once: the moment of the poll that saw it is part of its alert's delivery. Raises: Unavailable.
+        A change is told once: the moment of the poll that saw it is part of its alert's delivery. A second try tells
+        all that is well, too: the first may have told of what is over by now. Raises: Unavailable.
         """
         from app.sources.statuspage import changed
 
+        again = activity.in_activity() and activity.info().attempt > 1
         summaries = await asyncio.gather(*(self._look(page) for page in self.pages))
         seen = dict(ask.before)
         alerts: list[Alert] = []
         for page, said in zip(self.pages, summaries, strict=True):
             if said is not None:
-                fresh = news(said, ask.before.get(page.provider), ask.at)
+                fresh = news(said, ask.before.get(page.provider), unsure=again)
                 alerts += changed(page.provider, fresh, ask.at)
                 seen[page.provider] = fresh.seen
         if alerts:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from temporalio import activity
 
 from activities.detecting import Detecting
@@ -19,8 +21,11 @@ from app.domain.telemetry import Detector
 from app.sources.base import canonical
 
 if TYPE_CHECKING:
+    from app.domain.requests import Document
     from app.store.documents import DocumentStore
     from app.store.heartbeats import HeartbeatStore
+
+log = logging.getLogger(__name__)
 
 SOURCE = "heartbeat"
 KIND = "heartbeats"
@@ -63,15 +68,17 @@ class Watching:
     async def _look_at_heartbeats(self, resumed: datetime, now: datetime) -> int:
         """How many are overdue."""
         written = await self.documents.all(KIND)
-        beats = await self.heartbeats.awaited({document.id: document.updated_at for document in written})
+        known = {f"{SUBJECT}{document.id}" for document in written}
+        watched = [heartbeat for document in written if (heartbeat := _read(document)) is not None]
+        off = [heartbeat.id for heartbeat in watched if not heartbeat.enabled]
+        beats = await self.heartbeats.awaited({document.id: document.updated_at for document in written}, off, now)
         wrong = {one.subject: one for one in await self.detecting.reporting.episodes.all()}
-        known, overdue = set(), 0
-        for document in written:
-            heartbeat = Heartbeat.model_validate(document.body)
-            known.add(heartbeat.subject)
-            found = standing(heartbeat, beats[heartbeat.id], resumed, now)
-            overdue += found.pulse is Pulse.OVERDUE
+        overdue = 0
+        for heartbeat in watched:
             episode = wrong.get(heartbeat.subject)
+            failing = episode is not None and not episode.over
+            found = standing(heartbeat, beats[heartbeat.id], resumed, now, failing=failing)
+            overdue += found.pulse is Pulse.OVERDUE
             if found.pulse is Pulse.OVERDUE and episode is None:
                 await self._missed(heartbeat, found, beats[heartbeat.id].at, now)
             elif found.pulse is not Pulse.OVERDUE and episode is not None:
@@ -108,6 +115,15 @@ class Watching:
             # Before that nobody may have been there to take anything.
             ids += await self.detecting.telemetry.silent(since) if resumed <= since else []
         await self.detecting.judge(sorted(set(ids)), now)
+
+
+def _read(document: Document) -> Heartbeat | None:
+    """None for one that an earlier version wrote and this one can't read: the others are watched all the same."""
+    try:
+        return Heartbeat.model_validate(document.body)
+    except ValidationError:
+        log.exception("the heartbeat %s is not watched", document.id)
+        return None
 
 
 def alert(heartbeat: Heartbeat, found: Standing, last: datetime | None, since: datetime) -> Alert:

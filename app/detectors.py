@@ -20,6 +20,9 @@ class Ratio(Section):
     window_secs: Window = Field(300, description="How far back is counted, in whole minutes.")
     least: Count = Field(20, description="Fewer in the window say nothing; of rate limits, fewer refusals.")
     share: Part = Field(0.1, description="From this share of bad ones on it is an incident, 0 to 1.")
+    least_bad: Count = Field(
+        5, description="Fewer bad ones are chance, whatever their share; of rate limits `least` says it."
+    )
     severe_share: Part | None = Field(None, description="Above this share it is P1; none = it never is.")
 
 

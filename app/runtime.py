@@ -328,7 +328,7 @@ def watchdog(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
     reporting = Reporting(EpisodeStore(connections), partial(alerts.ingest, DETECTOR))
     detecting = Detecting(store, reporting, said.rules, timedelta(seconds=said.quiet_secs), metrics.detected)
     documents, heartbeats = DocumentStore(connections), HeartbeatStore(connections)
-    return Watching(documents, heartbeats, detecting, metrics.HEARTBEATS_OVERDUE.set)
+    return Watching(documents, heartbeats, detecting, metrics.watched)
 
 
 def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:

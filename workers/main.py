@@ -18,7 +18,7 @@ from app.store.deliveries import DeliveryStore
 from app.store.runs import RunStore
 from app.telemetry import metrics
 from workers.roster import workers
-from workers.schedules import ensure
+from workers.schedules import ensure, keep
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,14 @@ async def run(settings: Settings) -> None:
         staff = crew(settings, connections, ways, around, doing, pages)
         for worker in workers(client, staff):
             await stack.enter_async_context(worker)
-        await ensure(client, settings)
+        scheduled = await ensure(client, settings)
         if settings.server.worker_metrics_port:
             metrics.serve(settings.server.host, settings.server.worker_metrics_port)
         beside = [
             asyncio.create_task(count(DeliveryStore(connections), staff.playbooks.runs)),
             asyncio.create_task(prepare(staff.triage.classifying)),
             asyncio.create_task(breaking.run()),
+            asyncio.create_task(keep(client, settings, done=scheduled)),
         ]
         if four.edge_agent is not None:
             every_secs = settings.integrations.llm_edge_agent.drain_every_secs

@@ -1,5 +1,6 @@
 """What is done again and again by itself."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 RETRAIN_EVERY = timedelta(days=1)
 WATCH_EVERY = timedelta(seconds=20)
 SOONEST = timedelta(seconds=1)
+KEPT_EVERY_SECS = 60.0
+"""How long a schedule that is gone stays so (chosen: nobody is missed without the watch)."""
+OFFERED_EVERY_SECS = 5.0
 
 
 class Planned(NamedTuple):
@@ -84,24 +88,36 @@ def planned(settings: Settings) -> Sequence[Planned]:
     )
 
 
-async def ensure(client: Client, settings: Settings) -> None:
+async def ensure(client: Client, settings: Settings, *, renew: bool = True) -> bool:
     """The schedules are there, as this version and the settings have them; one that somebody has paused stays so.
 
-    Temporal away: said, and left to the next start.
+    Without `renew` only those that are missing are made. False: Temporal has not taken all of it, which is said.
     """
+    done = True
     for one in planned(settings):
         try:
-            await _ensure(client, one)
+            await _ensure(client, one, renew)
         except RPCError as away:
             log.warning("%s is not scheduled: %s", one.name, away)
+            done = False
+    return done
 
 
-async def _ensure(client: Client, one: Planned) -> None:
+async def keep(client: Client, settings: Settings, *, done: bool) -> None:
+    """What Temporal has not taken is offered again soon; what it loses is made again. Until it is cancelled."""
+    while True:
+        await asyncio.sleep(KEPT_EVERY_SECS if done else OFFERED_EVERY_SECS)
+        done = await ensure(client, settings, renew=not done)
+
+
+async def _ensure(client: Client, one: Planned, renew: bool) -> None:
     def as_now(there: ScheduleUpdateInput) -> ScheduleUpdate:
         return ScheduleUpdate(schedule=replace(one.schedule, state=there.description.schedule.state))
 
     handle = client.get_schedule_handle(one.name)
     if not one.wanted:
+        if not renew:
+            return
         try:
             await handle.delete()
         except RPCError as away:
@@ -111,4 +127,5 @@ async def _ensure(client: Client, one: Planned) -> None:
     try:
         await client.create_schedule(one.name, one.schedule)
     except ScheduleAlreadyRunningError:
-        await handle.update(as_now)
+        if renew:
+            await handle.update(as_now)

@@ -1,8 +1,9 @@
 """Whether a series of telemetry is an incident. Pure: numbers of a window, a rule and the time give a verdict.
 
 Every detector has hysteresis: it fires at its threshold, and is over at less than half of it, or when there has been
-no traffic for a while. Rates of spend and interventions have a baseline, the same series' last 24 hours; while one
-fires, the threshold that was passed stands, so that an incident that lasts doesn't become its own baseline.
+no traffic for a while. Rates of spend and interventions have a baseline, the same series' last 24 hours or, where that
+is more, the same time a day ago: what runs every night is usual at night. While one fires, the threshold that was
+passed stands, so that an incident that lasts doesn't become its own baseline.
 """
 
 from collections.abc import Mapping
@@ -20,14 +21,18 @@ LEARNED = HOUR
 """A series that is younger has no baseline yet (chosen)."""
 SLOT = timedelta(minutes=5)
 """What comes steadily comes in each of these."""
+USUALLY = 18
+"""Of the 24 slots of two hours a day ago: what came in fewer may be silent at this time of day (chosen)."""
 OTHERS_LEAST = 3
 """Sessions that make a baseline for another one (chosen)."""
 SEVERE_SPEND = 10
 """Times the baseline: more urgent from there on."""
+SEVERE_LEAST = 5
+"""Times the least that is an incident: below that nothing is more urgent, however little is usual (chosen)."""
 
 
 class Ratio(Record):
-    """Fires when `least` were counted in the window and at least `share` of them are bad.
+    """Fires when `least` were counted in the window and at least `share` of them, and `least_bad`, are bad.
 
     `severe_share`: from there on it is P1. `of_bad`: `least` counts the bad ones, for tools that tell of no others.
     """
@@ -35,6 +40,7 @@ class Ratio(Record):
     window_secs: float
     least: int
     share: float
+    least_bad: int = 5
     severe_share: float | None = None
     of_bad: bool = False
     enabled: bool = True
@@ -59,7 +65,10 @@ class Spend(Record):
 
 
 class Silence(Record):
-    """Fires when something came in every five minutes of `window_secs`, and then nothing for `silent_secs`."""
+    """Fires when something came in every five minutes of `window_secs`, and then nothing for `silent_secs`.
+
+    Not at a time of day at which it was silent the day before, too: whose users sleep is not broken.
+    """
 
     window_secs: float
     silent_secs: float
@@ -73,7 +82,9 @@ Rules = Mapping[Detector, Rule]
 class Measured(NamedTuple):
     """What a window holds, and what was before it: `known` is how much of the 24 hours before it was seen.
 
-    `others` sessions of the same key spent `others_mean` US dollars each; `slots` of the window's five minutes had any.
+    `day_…` is of the hours around this one a day ago: from one window before its end then to one after. `others`
+    sessions of the same key spent `others_mean` US dollars each; `slots` of the window's five minutes had any, and
+    `day_slots` of those from 25 to 23 hours ago (None: not known). `good`: not all that was ever heard of went wrong.
     """
 
     last_at: datetime
@@ -82,10 +93,14 @@ class Measured(NamedTuple):
     amount: float = 0.0
     before_bad: int = 0
     before_amount: float = 0.0
+    day_bad: int = 0
+    day_amount: float = 0.0
     known: timedelta = timedelta(0)
     others: int = 0
     others_mean: float = 0.0
     slots: int = 0
+    day_slots: int | None = None
+    good: bool = True
 
 
 class Firing(NamedTuple):
@@ -150,7 +165,7 @@ def _silent(series: Series, rule: Silence, seen: Measured, firing: Firing | None
     silent, steady = now - seen.last_at, timedelta(seconds=rule.window_secs)
     if silent.total_seconds() < rule.silent_secs:
         return Verdict(why="It reports again.") if firing else None
-    if firing or seen.slots < steady // SLOT:
+    if firing or seen.slots < steady // SLOT or (seen.day_slots is not None and seen.day_slots < USUALLY):
         return None
     what = f"{series.source} sent {WORDS[series.signal].of}"
     return Verdict(
@@ -169,7 +184,8 @@ def _read(series: Series, rule: Ratio | Burst | Spend, seen: Measured, firing: F
 
 def _share(series: Series, rule: Ratio, seen: Measured) -> _Reading:
     words, share = WORDS[series.signal], seen.bad / seen.total if seen.total else 0.0
-    severe = rule.severe_share is not None and share > rule.severe_share
+    # Of tools that tell of failures only, the share is not known.
+    severe = rule.severe_share is not None and share > rule.severe_share and seen.good
     severity = _raised(_base(series), severe)
     why = (
         f"{seen.bad:,} of {seen.total:,} {words.of} {words.bad} in {_span(timedelta(seconds=rule.window_secs))} "
@@ -179,11 +195,12 @@ def _share(series: Series, rule: Ratio, seen: Measured) -> _Reading:
     if rule.of_bad:
         least = max(float(rule.least), rule.share * seen.total)
         return _Reading(float(seen.bad), least, True, severity, why, numbers)
-    return _Reading(share if seen.total else None, rule.share, seen.total >= rule.least, severity, why, numbers)
+    enough = seen.total >= rule.least and seen.bad >= rule.least_bad
+    return _Reading(share if seen.total else None, rule.share, enough, severity, why, numbers)
 
 
 def _burst(series: Series, rule: Burst, seen: Measured, firing: Firing | None) -> _Reading:
-    usual = _usual(rule, seen, seen.before_bad) if rule.times else None
+    usual = _usual(rule, seen, seen.before_bad, seen.day_bad) if rule.times else None
     threshold = firing.threshold if firing else max(float(rule.least), rule.times * (usual or 0.0))
     words, window = WORDS[series.signal], _span(timedelta(seconds=rule.window_secs))
     why = f"{seen.bad:,} {words.of} {words.bad} in {window}; {_known(usual)}the limit is {threshold:,.0f}."
@@ -195,20 +212,22 @@ def _spend(series: Series, rule: Spend, seen: Measured, firing: Firing | None) -
     if series.detector is Detector.SESSION_SPEND:
         usual = seen.others_mean if seen.others >= OTHERS_LEAST else None
     else:
-        usual = _usual(rule, seen, seen.before_amount)
+        usual = _usual(rule, seen, seen.before_amount, seen.day_amount)
     threshold = None if usual is None else max(rule.least_usd, rule.times * usual)
     if firing:
         threshold = firing.threshold
-    severe = bool(usual) and seen.amount >= SEVERE_SPEND * (usual or 0.0)
+    severe = usual is not None and seen.amount >= max(SEVERE_SPEND * usual, SEVERE_LEAST * rule.least_usd)
     window = _span(timedelta(seconds=rule.window_secs))
     why = f"${seen.amount:,.2f} in {window}; {_known(usual, '$')}the limit is ${threshold or 0:,.2f}."
     numbers: dict[str, int | float] = {"amount_usd": round(seen.amount, 4), "usual_usd": round(usual or 0.0, 4)}
     return _Reading(seen.amount, threshold, True, _raised(_base(series), severe), why, numbers)
 
 
-def _usual(rule: Burst | Spend, seen: Measured, before: float) -> float | None:
-    """What such a window usually holds; None while nobody knows."""
-    return before * rule.window_secs / seen.known.total_seconds() if seen.known >= LEARNED else None
+def _usual(rule: Burst | Spend, seen: Measured, before: float, day: float) -> float | None:
+    """What such a window usually holds: on average, or at this time of day where that is more. None: nobody knows."""
+    if seen.known < LEARNED:
+        return None
+    return max(before * rule.window_secs / seen.known.total_seconds(), day / 2)
 
 
 def _known(usual: float | None, unit: str = "") -> str:

@@ -53,7 +53,7 @@ class Heartbeat(Record):
 
 
 class Beats(NamedTuple):
-    """When a heartbeat pinged last (None: never), and since when it is waited for."""
+    """When a heartbeat pinged last (None: never), and since when it is waited for: not while it is switched off."""
 
     since: datetime
     at: datetime | None = None
@@ -75,15 +75,17 @@ class Standing(NamedTuple):
     overdue_at: datetime
 
 
-def standing(heartbeat: Heartbeat, beats: Beats, resumed_at: datetime, now: datetime) -> Standing:
+def standing(
+    heartbeat: Heartbeat, beats: Beats, resumed_at: datetime, now: datetime, *, failing: bool = False
+) -> Standing:
     """How a heartbeat does.
 
     `resumed_at`: when watching began anew, after a time in which nobody watched and pings may have been lost. Who was
-    due before has one more period from then on, an hour at most.
+    due before has one more period from then on, an hour at most; who is `failing` already has not pinged by that.
     """
     every = timedelta(seconds=heartbeat.every_secs)
-    due = (beats.at or beats.since) + every
-    if due < resumed_at:
+    due = max(beats.at or beats.since, beats.since) + every
+    if due < resumed_at and not failing:
         due = resumed_at + min(every, LEEWAY)
     overdue = due + timedelta(seconds=heartbeat.grace_secs)
     if not heartbeat.enabled:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.domain.taxonomy import OUTAGE, named, stated
-from app.domain.vocabulary import Severity
+from app.domain.vocabulary import Environment, Severity
 
 SAME = {
     "azureopenai": "azure", "azaiopenai": "azure", "azureaiopenai": "azure", "awsbedrock": "bedrock",
@@ -39,12 +39,15 @@ class Scene(NamedTuple):
         return cls(provider(named(tags, "provider")), squeezed(named(tags, "region")) or None, row["environment"])
 
     def within(self, outage: "Scene") -> bool:
-        """The same provider; neither another region nor another environment, as far as both say theirs."""
+        """The same provider; neither another region nor another environment, as far as both say theirs.
+
+        Who doesn't say its environment is not explained by what happens outside production.
+        """
         return (
             self.provider is not None
             and self.provider == outage.provider
             and (self.region is None or outage.region in (None, self.region))
-            and (self.environment is None or outage.environment in (None, self.environment))
+            and outage.environment in (None, self.environment or Environment.PRODUCTION)
         )
 
 

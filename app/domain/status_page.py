@@ -156,23 +156,24 @@ class News(NamedTuple):
     seen: Seen
 
 
-def news(said: Summary, before: Seen | None, at: datetime) -> News:
-    """What a page says now that it didn't `before`, `at` this moment.
+def news(said: Summary, before: Seen | None, *, unsure: bool = False) -> News:
+    """What a page says now that it didn't `before`.
 
-    With nothing known of before, all that is well is told, too: it may have become so while nobody looked. Incidents
-    that it no longer lists are over.
+    With nothing known of before, all that is well is told, too: it may have become so while nobody looked. So it is
+    where `unsure` says that more may have been told than is known. What it no longer lists is over, nobody knows since
+    when: by our clock that could be before it began by the page's.
     """
     bad = {one.id: one for one in said.components if not one.over}
     bad = {key: bad[key] for key in list(bad)[:TROUBLES_MAX]}
     was = before.components if before else {}
     fresh = [one for key, one in bad.items() if key not in was or was[key].status != one.status]
-    fresh += [one for one in said.components if one.over and (before is None or one.id in was)]
+    fresh += [one for one in said.components if one.over and (before is None or unsure or one.id in was)]
     there = {one.id for one in said.components}
-    fresh += [Component(key, gone.name, GONE, at) for key, gone in was.items() if key not in there]
+    fresh += [Component(key, gone.name, GONE) for key, gone in was.items() if key not in there]
     notices = before.notices if before else {}
     told: tuple[Notice, ...] = ()
     if said.notices is not None:
-        told, notices = tuple(_told(said.notices, notices, at)), _open(said.notices)
+        told, notices = tuple(_told(said.notices, notices)), _open(said.notices)
     components = {key: Trouble(name=one.name, status=one.status) for key, one in bad.items()}
     return News(tuple(fresh), told, Seen(page=said.page, components=components, notices=notices))
 
@@ -184,11 +185,11 @@ def _open(notices: Sequence[Notice]) -> dict[str, Trouble]:
     }
 
 
-def _told(notices: Sequence[Notice], was: Mapping[str, Trouble], at: datetime) -> Iterator[Notice]:
+def _told(notices: Sequence[Notice], was: Mapping[str, Trouble]) -> Iterator[Notice]:
     now = _open(notices)
     for one in notices:
         if one.id in now and was.get(one.id) != now[one.id]:
             yield one
     for key, gone in was.items():
         if key not in now:
-            yield Notice(key, gone.name, "resolved", at=at)
+            yield Notice(key, gone.name, "resolved")

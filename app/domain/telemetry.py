@@ -146,13 +146,14 @@ def tallied(samples: Iterable[Sample], at: datetime) -> Tally:
     return Tally(series, _by_series({key: _sum(counts) for key, counts in found.items()}), late)
 
 
-def made_to_fit(tally: Tally, known: Collection[str], room: int) -> tuple[Tally, int]:
+def made_to_fit(tally: Tally, known: Collection[str], room: int, spared: int = 0) -> tuple[Tally, int]:
     """The tally with no more than `room` series that aren't known yet, and how many had to give way.
 
-    A session or user gives way to what counts it anyway; everything else goes together into one series of its kind.
+    A session or user leaves `spared` of the room to others, and gives way to what counts it anyway; everything else
+    goes together into one series of its kind.
     """
     new = sorted(tally.series.keys() - set(known), key=lambda id_: (*_less_needed(tally.series[id_]), id_))
-    excess = new[max(room, 0) :]
+    excess = {id_ for n, id_ in enumerate(new) if n >= room - (spared if tally.series[id_].single else 0)}
     if not excess:
         return tally, 0
     series = {id_: one for id_, one in tally.series.items() if id_ not in excess}

@@ -59,10 +59,11 @@ class Heartbeats:
         beats = await self.watching.heartbeats.beats(heartbeat.id) or Beats(document.updated_at)
         resumed = await self.watching.heartbeats.watched_since(now)
         wrong = await self.watching.detecting.reporting.episodes.of(heartbeat.subject)
-        found = standing(heartbeat, beats, resumed, now)
+        failing = wrong is not None and not wrong.over
+        found = standing(heartbeat, beats, resumed, now, failing=failing)
         return HeartbeatStatus(
             id=heartbeat.id, name=heartbeat.name, status=found.pulse, last_ping_at=beats.at, due_at=found.due_at,
-            overdue_at=found.overdue_at, failing_since=wrong.since if wrong and not wrong.over else None,
+            overdue_at=found.overdue_at, failing_since=wrong.since if wrong and failing else None,
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from app.domain.detection import DAY, SLOT, Firing, Measured, Rules, Spend, look_back
+from app.domain.detection import DAY, HOUR, SLOT, Firing, Measured, Rules, Spend, look_back
 from app.domain.telemetry import OLDEST, Detector, Series, Tally, made_to_fit
 from app.domain.vocabulary import Severity
 from app.store.database import CONTENDED, Connection, Pool
@@ -16,6 +16,8 @@ ATTEMPTS = 5
 POSTS_KEPT = timedelta(hours=24)
 SERIES_KEPT = timedelta(hours=24)
 """Without a sample. Nothing looks further back."""
+SPARED = 4
+"""One of so many places is no session's or user's (chosen): there are always more of those."""
 CLEANED_AT_ONCE = 20_000
 """Rows of a table in one go (chosen: 10,000 series make 3,400 a run of the watch)."""
 
@@ -39,20 +41,29 @@ ON CONFLICT (series, minute) DO UPDATE SET
 MEASURED = """
 WITH windows AS (
     SELECT s.*, e.severity, e.threshold, b.*, r.span, r.least_usd,
-        greatest(least($2::timestamptz - r.span - s.first_at, r.before), interval '0') AS known
+        greatest(least($2::timestamptz - r.span - s.first_at, r.before), interval '0') AS known,
+        CASE WHEN s.detector = 'no_data' AND s.last_at < $2::timestamptz AND s.first_at <= u.ago - $9::interval THEN (
+            SELECT count(DISTINCT floor(extract(epoch FROM u.ago - minute) / $7::float8)) FROM buckets
+            WHERE series = s.id AND minute > u.ago - $9::interval AND minute <= u.ago + $9::interval) END AS day_slots,
+        s.detector <> 'errors' OR EXISTS (SELECT FROM buckets WHERE series = s.id AND total > bad) AS good
     FROM series s
     JOIN unnest($3::text[], $4::interval[], $5::interval[], $6::float8[]) AS r(detector, span, before, least_usd)
         USING (detector)
     LEFT JOIN episodes e ON e.subject = s.id
-    CROSS JOIN LATERAL (SELECT CASE WHEN s.detector = 'no_data' THEN s.last_at ELSE $2::timestamptz END AS until) AS u
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN s.detector = 'no_data' THEN s.last_at ELSE $2::timestamptz END AS until,
+            $2::timestamptz - $8::interval AS ago
+    ) AS u
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(total) FILTER (WHERE inside), 0)::int8 AS total,
             coalesce(sum(bad) FILTER (WHERE inside), 0)::int8 AS bad,
             coalesce(sum(amount) FILTER (WHERE inside), 0) AS amount,
             coalesce(sum(bad) FILTER (WHERE NOT inside), 0)::int8 AS before_bad,
             coalesce(sum(amount) FILTER (WHERE NOT inside), 0) AS before_amount,
+            coalesce(sum(bad) FILTER (WHERE a_day_ago AND NOT inside), 0)::int8 AS day_bad,
+            coalesce(sum(amount) FILTER (WHERE a_day_ago AND NOT inside), 0) AS day_amount,
             count(DISTINCT floor(extract(epoch FROM u.until - minute) / $7::float8)) FILTER (WHERE inside) AS slots
-        FROM (SELECT *, minute > u.until - r.span AS inside FROM buckets
+        FROM (SELECT *, minute > u.until - r.span AS inside, minute <= u.ago + r.span AS a_day_ago FROM buckets
               WHERE series = s.id AND minute > u.until - r.span - r.before AND minute <= u.until) AS counted
     ) AS b
     WHERE s.id = ANY($1::text[]) AND (e.subject IS NULL OR (e.news IS NULL AND NOT e.over))
@@ -115,7 +126,7 @@ class TelemetryStore:
         gave_way = 0
         if len(known) < len(tally.series):
             room = self.most - await connection.fetchval("SELECT count(*) FROM series")
-            tally, gave_way = made_to_fit(tally, {row["id"] for row in known}, room)
+            tally, gave_way = made_to_fit(tally, {row["id"] for row in known}, room, self.most // SPARED)
         ids = sorted(tally.series)
         if ids:
             rows = [_row(tally, id_, at) for id_ in ids]
@@ -140,7 +151,7 @@ class TelemetryStore:
             for detector, rule in rules.items()
         ]  # fmt: skip
         slot = SLOT.total_seconds()
-        rows = await self.pool.fetch(MEASURED, list(ids), now, *map(list, zip(*kinds, strict=True)), slot)
+        rows = await self.pool.fetch(MEASURED, list(ids), now, *map(list, zip(*kinds, strict=True)), slot, DAY, HOUR)
         return [_measured(row) for row in rows]
 
     async def silent(self, since: datetime) -> list[str]:

@@ -257,6 +257,17 @@ SERIES_GAVE_WAY = Counter(
 HEARTBEATS_OVERDUE = Gauge(
     "incident_manager_heartbeats_overdue", "Heartbeats that have not pinged in time.", multiprocess_mode="mostrecent"
 )
+WATCHED = Gauge(
+    "incident_manager_watched_timestamp_seconds", "When heartbeats and silent series were looked at last.",
+    multiprocess_mode="mostrecent",
+)  # fmt: skip
+
+
+def watched(overdue: int) -> None:
+    """That heartbeats and series were looked at, and how many heartbeats are overdue."""
+    HEARTBEATS_OVERDUE.set(overdue)
+    WATCHED.set_to_current_time()
+
 
 # A series that is there from the start at 0 makes the first increase visible to rate().
 for _severity in Severity:

@@ -10,8 +10,15 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from temporalio.client import ScheduleOverlapPolicy
-from temporalio.service import RPCError
+from temporalio.client import (
+    Client,
+    CreateScheduleInput,
+    Interceptor,
+    OutboundInterceptor,
+    ScheduleHandle,
+    ScheduleOverlapPolicy,
+)
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper
 
 from activities.classifying import Champion, Classified, Classifying
@@ -28,7 +35,7 @@ from tests.api.test_rest import refusal
 from tests.ml.labels import labels, relabelled
 from tests.support.databases import another_database
 from tests.support.house import a_house
-from workers.schedules import ensure
+from workers.schedules import ensure, keep, planned
 from workflows import names
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -296,7 +303,58 @@ async def test_the_daily_training_is_there_once_and_stays_paused(skipper: TimeSk
         await ensure(skipper.client, Settings(ml=MachineLearning(auto_train=False)))
     with pytest.raises(RPCError, match="not found"):
         await handle.describe()
-    await skipper.client.get_schedule_handle(names.WATCH).delete()  # of nobody else's workers
+    for left in planned(Settings(ml=MachineLearning(auto_train=False))):
+        if left.wanted:
+            await skipper.client.get_schedule_handle(left.name).delete()  # of nobody else's workers
+
+
+async def test_a_schedule_that_temporal_has_lost_is_made_again(
+    skipper: TimeSkipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = Settings(ml=MachineLearning(auto_train=False))
+    handle = skipper.client.get_schedule_handle(names.WATCH)
+    monkeypatch.setattr("workers.schedules.KEPT_EVERY_SECS", 0.01)
+    keeping = asyncio.create_task(keep(skipper.client, off, done=True))
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                while not await there(handle):
+                    await asyncio.sleep(0.02)
+                await handle.pause()
+                assert await ensure(skipper.client, off, renew=False)
+                assert (await handle.describe()).schedule.state.paused
+                await handle.delete()
+    finally:
+        keeping.cancel()
+        await asyncio.wait({keeping})
+        for left in planned(off):
+            if left.wanted and await there(skipper.client.get_schedule_handle(left.name)):
+                await skipper.client.get_schedule_handle(left.name).delete()
+
+
+async def there(handle: ScheduleHandle) -> bool:
+    try:
+        await handle.describe()
+    except RPCError:
+        return False
+    return True
+
+
+class Away(Interceptor, OutboundInterceptor):
+    """A Temporal that takes no schedule."""
+
+    def __init__(self) -> None: ...
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 — Temporal's word
+        return self
+
+    async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:  # noqa: A002 — Temporal's word
+        raise RPCError("not now", RPCStatusCode.UNAVAILABLE, b"")
+
+
+async def test_what_temporal_has_not_taken_is_not_done(skipper: TimeSkipper) -> None:
+    away = Client(skipper.client.service_client, namespace=skipper.client.namespace, interceptors=[Away()])
+    assert not await ensure(away, Settings(), renew=False)
 
 
 async def test_with_postgresql_away_a_prediction_is_put_off() -> None:

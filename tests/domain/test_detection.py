@@ -48,14 +48,15 @@ EVALS, BLOCKS = series(Signal.EVALUATIONS, evaluation_name="faithfulness"), seri
 
 
 @pytest.mark.parametrize(("one", "seen", "severity"), [
-    (ERRORS, {"total": 19, "bad": 19}, None), (ERRORS, {"total": 20, "bad": 1}, None),
-    (ERRORS, {"total": 20, "bad": 2}, P2), (ERRORS, {"total": 20, "bad": 10}, P2),
+    (ERRORS, {"total": 19, "bad": 19}, None), (ERRORS, {"total": 20, "bad": 4}, None),
+    (ERRORS, {"total": 20, "bad": 5}, P2), (ERRORS, {"total": 51, "bad": 5}, None),
+    (ERRORS, {"total": 20, "bad": 10}, P2),
     (ERRORS, {"total": 20, "bad": 11}, P1),
     (LIMITS, {"total": 19, "bad": 19}, None), (LIMITS, {"total": 20, "bad": 20}, P2),
     (LIMITS, {"total": 1000, "bad": 40}, None), (LIMITS, {"total": 1000, "bad": 100}, P2),
     (series(Signal.RATE_LIMITS, rate_limit_category="litellm_rate_limit"), {"total": 50, "bad": 50}, P4),
-    (DEAD, {"total": 20, "bad": 3}, None), (DEAD, {"total": 20, "bad": 4}, P1),
-    (EVALS, {"total": 9, "bad": 9}, None), (EVALS, {"total": 10, "bad": 3}, P2),
+    (DEAD, {"total": 20, "bad": 4}, None), (DEAD, {"total": 20, "bad": 5}, P1),
+    (EVALS, {"total": 9, "bad": 9}, None), (EVALS, {"total": 10, "bad": 4}, None), (EVALS, {"total": 10, "bad": 5}, P2),
     (BLOCKS, {"total": 9, "bad": 9}, None), (BLOCKS, {"total": 10, "bad": 10}, P2),
     (GUARD, {"total": 99, "bad": 29}, None), (GUARD, {"total": 99, "bad": 30}, P2),
     (GUARD, {"bad": 30, "before_bad": 144 * 7, "known": DAY}, None),
@@ -64,10 +65,16 @@ EVALS, BLOCKS = series(Signal.EVALUATIONS, evaluation_name="faithfulness"), seri
     (SESSION, {"amount": 500, "others": 2, "others_mean": 1}, None), (SESSION, {"amount": 4.9, "others": 3}, None),
     (SESSION, {"amount": 6, "others": 3, "others_mean": 2.1}, None),
     (SESSION, {"amount": 6, "others": 3, "others_mean": 2}, P2),
-    (SESSION, {"amount": 20, "others": 9, "others_mean": 2}, P1),
+    (SESSION, {"amount": 20, "others": 9, "others_mean": 0.1}, P2),
+    (SESSION, {"amount": 25, "others": 9, "others_mean": 2}, P1),
     (KEY, {"amount": 900}, None), (KEY, {"amount": 25, "before_amount": 24 * 9, "known": DAY}, None),
     (KEY, {"amount": 27, "before_amount": 24 * 9, "known": DAY}, P2), (KEY, {"amount": 19, "known": DAY}, None),
     (KEY, {"amount": 100, "before_amount": 24 * 9, "known": DAY}, P1), (KEY, {"amount": 21, "known": HOUR}, P2),
+    (KEY, {"amount": 99, "before_amount": 24, "known": DAY}, P2), (KEY, {"amount": 900, "known": HOUR}, P1),
+    (KEY, {"amount": 50, "before_amount": 50, "day_amount": 50, "known": DAY}, None),
+    (KEY, {"amount": 76, "before_amount": 50, "day_amount": 50, "known": DAY}, P2),
+    (ERRORS, {"total": 200, "bad": 200, "good": False}, P2), (ERRORS, {"total": 200, "bad": 200}, P1),
+    (GUARD, {"bad": 200, "before_bad": 150, "day_bad": 150, "known": DAY}, None),
 ])  # fmt: skip
 def test_from_its_threshold_on_it_is_an_incident(one: Series, seen: dict[str, Any], severity: Severity | None) -> None:
     found = verdict(one, **seen)
@@ -128,6 +135,13 @@ def test_what_came_steadily_and_stops_is_a_blind_spot() -> None:
         P3,
         "litellm sent evaluations in every five minutes of 1 h, and none for 15 min.",
     )
+    assert (
+        verdict(here, silent=QUIET, slots=12, day_slots=17),
+        verdict(here, silent=QUIET, slots=12, day_slots=18),
+    ) == (
+        None,
+        found,
+    )
     assert verdict(here, Firing(P3, 900), silent=DAY) is None
     back = verdict(here, Firing(P3, 900), silent=timedelta(0))
     assert back is not None
@@ -158,7 +172,7 @@ def windowed(samples: Sequence[Sample], detector: Detector, now: datetime) -> Me
     before = [counted for minute, counted in minutes.items() if since - look_back(detector, rule) < minute <= since]
     return Measured(
         last, sum(c.total for c in inside), sum(c.bad for c in inside), sum(c.amount for c in inside),
-        sum(c.bad for c in before), sum(c.amount for c in before), max(since - min(minutes), timedelta(0)),
+        sum(c.bad for c in before), sum(c.amount for c in before), known=max(since - min(minutes), timedelta(0)),
     )  # fmt: skip
 
 
@@ -241,6 +255,14 @@ def sessions(count: int) -> Tally:
     return tallied(
         [*samples, *models, Sample(signal=Signal.SPEND, source="litellm", subject={"key_alias": "bot"})], NOW
     )
+
+
+def test_sessions_leave_room_for_others() -> None:
+    tally = sessions(5)
+    fitted, gone = made_to_fit(tally, (), 12, 4)
+    left = [one.single for one in fitted.series.values()]
+    assert (gone, left.count(True), left.count(False)) == (5, 0, 8)
+    assert made_to_fit(tally, (), 17, 4) == (tally, 0)
 
 
 def test_what_there_is_no_room_for_counts_together_and_sessions_with_their_key() -> None:

@@ -44,6 +44,18 @@ def test_nobody_is_missed_because_we_were_away() -> None:
     assert standing(nightly, Beats(LONG_AGO, NOON), back, back).due_at == NOON + timedelta(days=1)
 
 
+def test_who_fails_already_has_not_pinged_because_we_were_away() -> None:
+    back = NOON + timedelta(hours=5)
+    assert standing(heartbeat(), Beats(LONG_AGO, NOON), back, back, failing=True).pulse is Pulse.OVERDUE
+    assert standing(heartbeat(), Beats(LONG_AGO, back), back, back, failing=True).pulse is Pulse.ALIVE
+
+
+def test_one_that_is_switched_on_again_has_a_whole_period_from_then_on() -> None:
+    """Its `since` has moved while it was off."""
+    on = NOON + timedelta(days=2)
+    assert standing(heartbeat(), Beats(on, NOON), LONG_AGO, on).due_at == on + timedelta(seconds=60)
+
+
 @pytest.mark.parametrize(("more", "field"), [
     ({"every_secs": 1}, "every_secs"), ({"incident_class": "rag.stalenes"}, "incident_class"),
     ({"grace_secs": -1}, "grace_secs"), ({"every_secs": "daily"}, "every_secs"),

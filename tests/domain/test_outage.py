@@ -43,6 +43,12 @@ def test_an_outage_that_names_no_place_is_everywhere() -> None:
     assert not explains(row("P1"), row())
 
 
+def test_an_outage_outside_production_explains_only_what_says_to_be_there() -> None:
+    staged = row("P1", "staging", class_="availability.provider_outage", provider="openai")
+    assert explains(staged, row(provider="openai", environment="staging"))
+    assert not explains(staged, row(provider="openai"))
+
+
 def test_a_provider_is_one_however_it_is_written() -> None:
     assert provider("AWS Bedrock") == provider("aws.bedrock") == provider("bedrock") == "bedrock"
     assert provider("az.ai.openai") == provider("azure") != provider("openai")

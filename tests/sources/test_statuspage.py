@@ -87,7 +87,7 @@ def page(*components: tuple[str, str], incidents: list[dict[str, object]] | None
 
 
 def told(said: Summary, before: Seen | None) -> tuple[list[tuple[str, str]], Seen]:
-    fresh = news(said, before, NOW)
+    fresh = news(said, before)
     alerts = list(changed("openai", fresh, NOW))
     return [(one.title.removeprefix("openai: "), one.status) for one in alerts], fresh.seen
 
@@ -114,10 +114,12 @@ def test_an_incident_that_is_no_longer_listed_is_over() -> None:
     assert worse == [("Errors", "firing")]
     assert told(page(incidents=[listed[0] | {"status": "resolved"}]), seen)[0] == [("Errors", "resolved")]
     assert told(page(incidents=[]), seen)[0] == [("Errors", "resolved")]
+    [gone] = changed("openai", news(page(incidents=[]), seen), NOW)
+    assert gone.starts_at is None, "our clock may be behind the page's"
 
 
 def test_the_poll_that_saw_a_change_names_its_delivery() -> None:
-    fresh = news(page(("API", "major_outage")), None, NOW)
+    fresh = news(page(("API", "major_outage")), None)
     [one] = changed("openai", fresh, NOW)
     [tried_again] = changed("openai", fresh, NOW)
     [next_time] = changed("openai", fresh, NOW + timedelta(minutes=5))
@@ -136,12 +138,12 @@ junk = st.recursive(
 
 @given(first=junk, second=junk)
 def test_whatever_a_page_answers_can_be_read(first: object, second: object) -> None:
-    seen = news(summary(first), None, NOW).seen
-    fresh = news(summary(second), seen, NOW)
+    seen = news(summary(first), None).seen
+    fresh = news(summary(second), seen)
     assert Seen.model_validate(fresh.seen.model_dump()) == fresh.seen
     for one in changed("openai", fresh, NOW):
         assert type(one).model_validate(one.model_dump()) == one
-    assert news(summary(second), fresh.seen, NOW).components == ()
+    assert news(summary(second), fresh.seen).components == ()
 
 
 def test_a_component_is_judged_by_its_word() -> None:

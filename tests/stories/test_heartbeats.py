@@ -105,12 +105,53 @@ async def test_one_that_is_switched_off_is_not_missed(world: World) -> None:
     await story.becomes(Status.RESOLVED)
 
 
+async def test_what_is_open_stays_open_when_nobody_watched_for_a_while(world: World) -> None:
+    began = await written(world, "tired")
+    await watched_until(world, began, began + 12 * MINUTE)
+    assert (await watched(world, began + 60 * MINUTE)).overdue == 1
+    status = await world.gateway.heartbeats.status(ME, "tired")
+    assert status.failing_since is not None
+    [story] = await incidents(world, "tired")
+    assert (await world.gateway.incidents.get(ME, story.id)).status is not Status.RESOLVED
+
+
+async def test_one_that_is_switched_on_again_is_not_missed_for_the_time_it_was_off(world: World) -> None:
+    began = await written(world, "weekend")
+    await world.gateway.heartbeats.ping(ME, "weekend")
+    body = {"name": "The job weekend", "every_secs": 600, "grace_secs": 60}
+    await world.gateway.documents.put(ME, "heartbeats", "weekend", body | {"enabled": False})
+    await watched_until(world, began, began + 60 * MINUTE)
+    await world.gateway.documents.put(ME, "heartbeats", "weekend", body)
+    await watched_until(world, began + 60 * MINUTE, began + 70 * MINUTE)
+    assert await incidents(world, "weekend") == []
+    assert (await watched(world, began + 71 * MINUTE)).overdue == 1
+
+
+async def test_one_that_cannot_be_read_leaves_the_others_watched(world: World) -> None:
+    began = await written(world, "alright")
+    await written(world, "broken")
+    pool, of_class = world.gateway.health.pool, "UPDATE documents SET body = body || $1::jsonb WHERE id = 'broken'"
+    assert await pool.execute(of_class, {"incident_class": "no.more"}) == "UPDATE 1"
+    try:
+        await watched_until(world, began, began + 12 * MINUTE)
+        assert (len(await incidents(world, "alright")), await incidents(world, "broken")) == (1, [])
+    finally:
+        await pool.execute(of_class, {"incident_class": "rag.staleness"})
+
+
+async def test_a_clock_that_was_years_ahead_does_not_end_the_watch(world: World) -> None:
+    began = await written(world, "patient")
+    await watched(world, began + 400 * 24 * 60 * MINUTE)
+    await watched_until(world, began + MINUTE, began + 14 * MINUTE)
+    assert (await watched(world, began + 14 * MINUTE)).overdue == 1
+
+
 async def test_the_schedule_s_workflow_looks_by_itself(world: World) -> None:
     now = datetime.now(UTC)
     await written(world, "ticker", every_secs=10, grace_secs=0)
     await world.gateway.health.pool.execute("DELETE FROM facts WHERE name = 'watched'")
     await watched(world, now - 90 * SECOND)
-    await world.gateway.heartbeats.watching.heartbeats.ping("ticker", now - 80 * SECOND)
+    await world.gateway.health.pool.execute("UPDATE beats SET since = $1", now - 80 * SECOND)
     found = await world.skipper.client.execute_workflow(
         WatchWorkflow.run, id="watch-by-hand", task_queue=names.WATCHING
     )

@@ -2,19 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import pytest
 from temporalio.client import ScheduleActionExecutionStartWorkflow, WorkflowHandle
 from temporalio.service import RPCError
-from temporalio.testing import TimeSkipper
+from temporalio.testing import ActivityEnvironment, TimeSkipper
 
-from activities.polling import Polled
+from activities.polling import Poll, Polled, Polling
 from app.config import Settings
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
-from app.domain.alert import Alert
+from app.domain.alert import Alert, AlertStatus
 from app.domain.requests import IncidentQuery
+from app.domain.status_page import Component, Seen, Summary
 from app.domain.vocabulary import Severity, Status
 from app.surroundings import Enrichment, StatusPage
 from tests.support.receivers import SILENCE, HttpReceiver, Reply, Request, http_receiver
@@ -113,6 +115,35 @@ async def test_a_component_goes_down_and_comes_back(watch: Watch) -> None:
     assert (await watch.polled()).alerts == 1
     await story.becomes(Status.RESOLVED)
     assert (await watch.polled()).alerts == 0
+
+
+class Flickering:
+    """A page on which something is down once, and then works again."""
+
+    provider = "openai"
+
+    def __init__(self) -> None:
+        self.states = ["major_outage", "operational"]
+
+    async def look(self) -> Summary:
+        return Summary("pg1", (Component("c1", "Responses", self.states.pop(0)),), None)
+
+
+async def test_what_a_lost_try_told_of_is_over_when_the_next_one_finds_it_well() -> None:
+    """Whoever had the alert accepted died before the poll was done."""
+    ingested = list[Alert]()
+
+    async def ingest(alerts: Sequence[Alert]) -> None:
+        ingested.extend(alerts)
+
+    polling = Polling((Flickering(),), ingest, lambda _provider, _answered: None)
+    ask = Poll(at=datetime(2026, 11, 23, tzinfo=UTC), before={"openai": Seen(page="pg1")})
+    for attempt in (1, 2):
+        temporal = ActivityEnvironment()
+        temporal.info = replace(temporal.info, attempt=attempt)
+        await temporal.run(polling.status_pages, ask)
+    assert [alert.status for alert in ingested] == [AlertStatus.FIRING, AlertStatus.RESOLVED]
+    assert len({alert.identity for alert in ingested}) == 1
 
 
 async def test_with_polling_off_nothing_is_scheduled(skipper: TimeSkipper) -> None:

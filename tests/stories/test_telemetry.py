@@ -133,7 +133,7 @@ async def test_ten_gateways_at_once_open_one_incident(probe: Probe) -> None:
     assert {(*row["affected_services"], row["alert_count"]) for row in opened} == {("chat", 1)}
     [counted] = await probe.rows("SELECT sum(total)::int AS n FROM buckets JOIN series ON id = series WHERE bad > 0")
     assert counted["n"] == 10_000
-    assert set(await probe.alerts()) == {("firing", "P1")}
+    assert set(await probe.alerts()) == {("firing", "P2")}, "of how many is not known"
 
 
 async def test_an_alert_that_nobody_took_is_told_by_the_next_watch_and_once(probe: Probe) -> None:
@@ -183,6 +183,40 @@ async def test_a_session_that_spends_far_more_than_others_is_found(probe: Probe)
     assert (await probe.alerts())[2:] == [("resolved", "P2")]
 
 
+async def test_what_runs_every_night_is_usual_at_night(probe: Probe) -> None:
+    batch = {"signal": "spend", "subject": {"key_alias": "batch"}, "amount": 25}
+    for night in (START, START + timedelta(days=1)):
+        await probe.posts([batch], night)
+        await probe.posts([batch], night + 20 * MINUTE)
+    assert await probe.alerts() == []
+    await probe.posts([batch, {**batch, "amount": 1}], START + timedelta(days=1, minutes=30))
+    [found] = await probe.rows(ALERTS)
+    assert (found["severity"], found["description"]) == ("P2", "$76.00 in 1 h; usual is $25.00, the limit is $75.00.")
+
+
+async def test_that_half_of_all_calls_fail_is_known_only_where_the_others_are_heard_of(probe: Probe) -> None:
+    failed = {"signal": "errors", "subject": {"provider": "openai"}, "bad": 1}
+    await probe.posts([failed] * 30)
+    assert await probe.alerts() == [("firing", "P2")]
+    await probe.posts([failed | {"bad": 0}], START + MINUTE)
+    assert await probe.alerts() == [("firing", "P2"), ("firing", "P1")]
+
+
+async def test_what_was_left_untold_is_told_bit_by_bit(probe: Probe) -> None:
+    told = list[int]()
+    reporting = probe.gateway.heartbeats.watching.detecting.reporting
+
+    async def tell(alerts: Sequence[Alert]) -> None:
+        told.append(len(alerts))
+
+    await probe.gateway.health.pool.execute(
+        "INSERT INTO episodes (subject, since, severity, threshold, news) SELECT n, $1, 'P2', 1, $2"
+        " FROM generate_series(1, 450) AS n", START, {"source": "detector", "title": "x"},
+    )  # fmt: skip
+    assert await replace(reporting, tell=tell).tell_again() == 450
+    assert (told, await reporting.tell_again()) == ([200, 200, 50], 0)
+
+
 async def test_a_source_that_falls_silent_is_a_blind_spot_until_it_reports_again(probe: Probe) -> None:
     judged = {"signal": "evaluations", "subject": {"evaluation_name": "faithfulness"}, "service": "chat"}
     for five in range(13):
@@ -198,6 +232,27 @@ async def test_a_source_that_falls_silent_is_a_blind_spot_until_it_reports_again
     assert found["title"] == "No telemetry any more: probe, chat: evaluations"
     await probe.posts([judged], last + 16 * MINUTE)
     assert await probe.alerts() == [("firing", "P3"), ("resolved", "P3")]
+
+
+async def test_whose_users_sleep_at_night_is_silent_only_in_the_morning(probe: Probe) -> None:
+    async def works(at: datetime, hours: int) -> datetime:
+        for five in range(12 * hours + 1):
+            await probe.posts([{"signal": "errors"}], at + five * 5 * MINUTE)
+        return at + hours * HOUR
+
+    async def watches(at: datetime, until: datetime) -> None:
+        while at < until:
+            at += MINUTE
+            await probe.watches(at)
+
+    await works(START, 4)
+    evening = await works(START + timedelta(days=1), 4)
+    await watches(evening - MINUTE, evening + 3 * HOUR)
+    assert await probe.alerts() == []
+    await watches(START + timedelta(days=2) - 20 * MINUTE, START + timedelta(days=2, minutes=20))
+    assert await probe.alerts() == []
+    await watches(START + timedelta(days=2, minutes=20), START + timedelta(days=2, minutes=40))
+    assert await probe.alerts() == [("firing", "P3")]
 
 
 async def test_nobody_is_called_silent_when_it_was_us_who_were_away(probe: Probe) -> None:
