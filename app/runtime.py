@@ -245,8 +245,7 @@ def services(
         chatops=chatting(connections, incidents, playbooks, channels),
         templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=clicked(settings, connections, incidents, playbooks),
-        simulations=simulations,
-        routes=routes(settings, connections, simulations),
+        simulations=simulations, routes=routes(settings, connections, simulations),
         breaking=breaking,
     )  # fmt: skip
 
