@@ -211,6 +211,7 @@ def services(
     changes = Changes(ChangeStore(connections), alerts.redaction)
     mappings = Mappings(DocumentStore(connections), mapped_doors(settings))
     watch = watchdog(settings, connections, alerts)
+    breaking = sharing(breakers or circuit_breakers(settings), connections)
     return Gateway(
         settings=settings,
         alerts=alerts,
@@ -240,13 +241,12 @@ def services(
         integrations=Integrations(four, settings.integrations, shown),
         dispatcher=dispatcher,
         notifications=Notifications(DeliveryStore(connections), temporal),
-        lint=linting(settings, connections, channels),
+        lint=linting(settings, connections, channels, breaking),
         chatops=chatting(connections, incidents, playbooks, channels),
         templates=Templates(DocumentStore(connections), shown, partial(link, settings)),
         clicks=clicked(settings, connections, incidents, playbooks),
-        simulations=simulations,
-        routes=routes(settings, connections, simulations),
-        breaking=sharing(breakers or circuit_breakers(settings), connections),
+        simulations=simulations, routes=routes(settings, connections, simulations),
+        breaking=breaking,
     )  # fmt: skip
 
 
@@ -331,10 +331,10 @@ def watchdog(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
     return Watching(documents, heartbeats, detecting, metrics.watched)
 
 
-def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel]) -> Lint:
+def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], breaking: Breaking) -> Lint:
     return Lint(
         DocumentStore(connections), frozenset(channels), frozenset(settings.notifications.apprise.services),
-        settings.escalation.default_policy, partial(answers, settings),
+        settings.escalation.default_policy, partial(answers, settings), breaking,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints
 
 from app.actions.asked import asked as answered
-from app.actions.base import Done, Plain, Situation, Tools
+from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.domain.enrichment import cut
 from app.domain.record import Record
 from app.integrations.edge_agent import EdgeAgent, Inference, Priority
@@ -39,7 +39,12 @@ class EdgeAgentInfer(Plain):
         return cls(tools.four.edge_agent) if tools.four.edge_agent is not None else None
 
     async def check(self, asked: Parameters, at: Situation) -> str:
-        await answered(self.agent.health(), "Edge-Agent")
+        try:
+            await answered(self.agent.health(), "Edge-Agent")
+        except Failed as away:
+            if away.retry_after is None or not asked.may_wait:
+                raise
+            return f"have the edge agent ask {asked.model} once it is back: {away}"
         return f"have the edge agent ask {asked.model}"
 
     async def run(self, asked: Parameters, at: Situation) -> Done:

@@ -43,15 +43,28 @@ def headline(message: Message) -> str:
 
 def facts(message: Message) -> dict[str, str]:
     """What one wants to know first, by its name; nothing that would be empty."""
+    services, tags = message.incident.get("affected_resources"), message.incident.get("tags")
+    tags = tags if isinstance(tags, dict) else {}
     said = {
         "Severity": message.severity,
         "Status": message.status,
         "Source": message.incident.get("source"),
         "Environment": message.incident.get("environment"),
+        "Service": ", ".join(map(str, services)) if isinstance(services, list) else "",
+        "Class": _class(message),
+        "Model": " ".join(tags[name] for name in ("provider", "model") if isinstance(tags.get(name), str)),
+        "Playbook": message.incident.get("suggested_playbook"),
         "Level": f"{message.level} ({message.target})",
         "Incident": message.incident_id,
     }
     return {name: cut(plain(str(value)), 200) for name, value in said.items() if value}
+
+
+def _class(message: Message) -> str:
+    name, said = message.incident.get("incident_class"), message.incident.get("classification")
+    if not isinstance(name, str):
+        return ""
+    return name if isinstance(said, dict) and said.get("stated") else f"{name} (recognised)"
 
 
 def context(message: Message, longest: int = 300) -> list[str]:

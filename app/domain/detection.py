@@ -247,7 +247,8 @@ def incident_class(series: Series) -> str:
 
 def title(series: Series) -> str:
     """What it is about, the same every time."""
-    about = ", ".join(series.subject[name] for name in sorted(series.subject)) or series.service or series.source
+    about = ", ".join(dict.fromkeys(series.subject[name] for name in sorted(series.subject)))
+    about = about or series.service or series.source
     if series.detector is Detector.NO_DATA:
         about = f"{series.source}{f', {series.service}' if series.service else ''}: {WORDS[series.signal].of}"
     return f"{TITLES[series.detector]}: {about}"

@@ -73,12 +73,16 @@ def outage(row: Mapping[str, Any]) -> bool:
 
 
 def symptom(row: Mapping[str, Any]) -> bool:
-    """It may be what a provider's outage looks like from here. What states or is known to be anything else isn't."""
+    """It may be what a provider's outage looks like from here. What states that it is anything else isn't.
+
+    What a model takes it for counts only where it speaks for it: a status of 503 is a fact, its reading a guess.
+    """
     tags = row["tags"]
-    name = stated(tags) or row["incident_class"]
-    if name is not None:
-        return name == OUTAGE or name.startswith(SYMPTOMS)
-    return (
+    said = stated(tags)
+    name = said or row["incident_class"]
+    if name is not None and (name == OUTAGE or name.startswith(SYMPTOMS)):
+        return True
+    return said is None and (
         any(CODE.fullmatch(tags[label].strip()) for label in CODES if label in tags)
         or any(ERROR.fullmatch(tags[label].strip()) for label in ERRORS if label in tags)
         or tags.get("alert_type") in ALERT_TYPES

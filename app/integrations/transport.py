@@ -63,15 +63,19 @@ class Line:
         Not `repeatable`: only where it is certain that nothing was done. Raises: Trouble.
         """
         until = asyncio.get_running_loop().time() + self.said.timeout_secs
-        try:
-            async for attempt in self._tries(repeatable, attempts or self.said.attempts, until):
-                with attempt:
+        async for attempt in self._tries(repeatable, attempts or self.said.attempts, until):
+            with attempt:
+                try:
                     answer = await self._once(once, until)
-                    self.last_error = None
-        except Trouble as no:
-            self.last_error = f"{datetime.now(UTC):%F %T} {no.message}"
-            raise
+                except Trouble as no:
+                    self._failed(no)
+                    raise
+        self.last_error = None
         return answer
+
+    def _failed(self, no: Trouble) -> None:
+        if self.last_error is None or not isinstance(no.__cause__, Open):  # why it opened says more than that it is
+            self.last_error = f"{datetime.now(UTC):%F %T} {no.message}"
 
     def _tries(self, repeatable: bool, attempts: int, until: float) -> AsyncRetrying:
         now = asyncio.get_running_loop().time

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.domain.access import Principal, Scope
+from app.domain.breaker import State
 from app.domain.escalation import Policy
 from app.domain.lint import Finding, Setup, lint
 from app.domain.oncall import Schedule
@@ -14,8 +15,12 @@ from app.domain.reach import People
 from app.domain.record import Record
 from app.domain.template import Template
 from app.domain.vocabulary import ChannelName, TargetType
+from app.service.breakers import BreakerView, Breaking
 from app.store.database import answering
 from app.store.documents import DocumentStore
+
+WAYS = frozenset({"slack", "pagerduty", "teams", "smtp", "sms", "apprise", "webhook"})
+"""Breakers, and kinds of them, that stand between us and people."""
 
 
 class Linted(Record):
@@ -34,6 +39,7 @@ class Lint:
     services: Collection[str]
     default_policy: str
     answers: Callable[[Collection[str]], Awaitable[dict[str, str | None]]]
+    breaking: Breaking
 
     async def check(self, who: Principal, *, reach: bool) -> Linted:
         """`reach` also tries to connect to every webhook. Raises: Forbidden, Unavailable."""
@@ -41,7 +47,7 @@ class Lint:
         async with answering():
             setup = await self._setup()
         now = datetime.now(UTC)
-        found = await asyncio.to_thread(lint, setup, now)
+        found = await asyncio.to_thread(lint, setup, now) + await self._unasked(who)
         if reach:
             found += await self._unreachable(setup)
         errors = sum(finding.level == "error" for finding in found)
@@ -60,6 +66,11 @@ class Lint:
             templates=tuple(Template.model_validate(body) for body in bodies["notification-templates"].values()),
             default_policy=self.default_policy, channels=frozenset(self.channels), services=frozenset(self.services),
         )  # fmt: skip
+
+    async def _unasked(self, who: Principal) -> list[Finding]:
+        """Circuit breakers that are open. One that somebody opened holds every page back until somebody closes it."""
+        breakers = (await self.breaking.list(who)).circuit_breakers
+        return [_open(one) for one in breakers if one.state is State.OPEN]
 
     async def _unreachable(self, setup: Setup) -> list[Finding]:
         """Every webhook that nobody answers at."""
@@ -81,3 +92,16 @@ class Lint:
             )
             for url, kind, id_, field in sorted(named) if answers[url] is not None
         ]  # fmt: skip
+
+
+def _open(one: BreakerView) -> Finding:
+    way = one.name.partition(":")[0] in WAYS
+    if one.forced:
+        why = f" ({one.reason})" if one.reason else ""
+        message = f"{one.by or 'Somebody'} opened it{why}: nobody there is asked until somebody closes it."
+    else:
+        message = "Nobody answered there of late; it is tried again by itself."
+    return Finding(
+        level="error" if way and one.forced else "warning", code="breaker_open", kind="circuit-breakers", id=one.name,
+        message=message + (" No page goes out that way meanwhile." if way else ""),
+    )  # fmt: skip

@@ -36,6 +36,7 @@ WORD = re.compile(
 WORDIER = re.compile(r"^(?:Monitor is (\w{2,4})|(Resolved) in [^:]{1,20}|(UP|DOWN) alert): ")
 """UptimeRobot, Zabbix, Pingdom: a word with more around it."""
 ENDING = re.compile(r"\s(?:is|are) (?:now )?(UP|DOWN|OK|CRITICAL|WARNING|UNKNOWN)\s{0,5}[*!.\])]{0,5}\s*$")
+DOWN = re.compile(r"\bDOWN\b")
 STATES = dict.fromkeys(
     ("firing", "problem", "triggered", "alarm", "alert", "alerting", "down", "open"), AlertStatus.FIRING
 ) | dict.fromkeys(
@@ -63,7 +64,7 @@ def subject(text: str) -> Said:
     """A subject without answers' prefixes and without words for a state or a severity, and what those mean.
 
     Such a word counts at the beginning, where it is set off ([Resolved], Critical:, OK -) or in capitals and clear, and
-    in capitals after a last "is".
+    in capitals after a last "is". What is resolved is over, whatever the rest of the subject still says was wrong.
     """
     found = KEYED.search(text)
     text = KEYED.sub("", text)
@@ -80,7 +81,8 @@ def subject(text: str) -> Said:
         rest = rest[word.end() - (word["end"].isspace()) :]
     if ending := ENDING.search(rest):
         name, rest = ending[1].lower(), rest[: ending.start()]
-        status, severity = STATES.get(name) or status, severity or SEVERITIES.get(name)
+        over = status is AlertStatus.RESOLVED
+        status, severity = status if over else STATES.get(name) or status, severity or SEVERITIES.get(name)
     title = " ".join((tags + rest).split()).strip("*-–—|: ") or " ".join(text.split())
     return Said(title, status or AlertStatus.FIRING, severity, found[1].strip() if found else None)
 
@@ -102,16 +104,17 @@ def read(post: Post) -> Inbound:
     """
     mail = parsed(post.body)
     sender = (parseaddr(header(mail, "From"))[1] or post.headers.get(ENVELOPE, "")).lower()
-    said = subject(header(mail, "Subject"))
+    said = subject(about := header(mail, "Subject"))
     if not sender or not mail.keys():
         raise Invalid.field("From", "must say whom it is from")
     text, attached = content(mail)
     title = said.title or cut(text.partition("\n")[0], 200) or "mail without a subject"
     key = post.headers.get(KEY) or header(mail, KEY) or said.key
     message_id = next(iter(ids(mail, "Message-ID")), None)
+    shown = f"{title} is down" if said.status is AlertStatus.FIRING and DOWN.search(about) else title
     identity = key or pseudonym(next(iter(thread(mail)), f"{sender}\n{title.casefold()}"))
     alert = canonical(
-        "email", title, identity, severity=said.severity, status=said.status, description=text,
+        "email", shown, identity, severity=said.severity, status=said.status, description=text,
         labels={"domain": sender.rpartition("@")[2]}, notes={"sender": sender, "attachments": ", ".join(attached)},
         delivery=pseudonym(message_id) if message_id else None,
     )  # fmt: skip

@@ -6,7 +6,7 @@ Source: openai-python, types/webhooks/* and lib/_webhooks.py. `{id, object: "eve
 from app.domain.digging import dug, moment_at, text_at
 from app.domain.inbound import Inbound, Sample, Signal
 from app.domain.vocabulary import Severity
-from app.sources.base import Post, Source, pseudonym
+from app.sources.base import Post, Source
 from app.sources.provider_event import Event, Means, alert_of, delivered, known
 from app.sources.signatures import standard_webhooks
 from app.sources.text import cut
@@ -52,10 +52,8 @@ def read(post: Post) -> Inbound:
 
 
 def _blocked(event: Event, data: object) -> Sample:
-    """A user that OpenAI no longer answers: nobody's alarm, many are. Who it is stays with whoever made the id."""
+    """A user that OpenAI no longer answers: nobody's alarm, many are, so all of them count together."""
     said = {"provider": NAME, "safety_category": cut(text_at(data, "safety_category"), 255)}
-    if who := text_at(data, "safety_identifier"):
-        said["safety_identifier"] = pseudonym(who)
     subject = {name: value for name, value in said.items() if value}
     return Sample(signal=Signal.BLOCKS, source=NAME, subject=subject, at=event.at, bad=1)
 

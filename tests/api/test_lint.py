@@ -89,6 +89,16 @@ async def test_who_does_not_answer_is_found_without_being_paged(api: httpx.Async
         assert dead.items == []
 
 
+async def test_a_way_that_somebody_has_shut_is_found(api: httpx.AsyncClient) -> None:
+    for name in ("smtp", "jira"):
+        opened = await api.post(f"/api/v1/circuit-breakers/{name}/open", json={"reason": "a test"})
+        assert opened.status_code == 200, opened.text
+    linted = await findings(api)
+    assert codes(linted) >= {("error", "breaker_open", "smtp"), ("warning", "breaker_open", "jira")}
+    [shut] = [f["message"] for f in linted["findings"] if f["id"] == "smtp"]
+    assert "(a test): nobody there is asked until somebody closes it. No page goes out that way" in shut
+
+
 async def test_a_question_that_makes_no_sense(api: httpx.AsyncClient) -> None:
     answer = await api.get("/api/v1/oncall/lint", params={"reach": "perhaps"})
     assert answer.status_code == 400

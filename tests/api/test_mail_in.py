@@ -105,7 +105,7 @@ async def test_the_same_mail_twice_is_one_alert_and_its_thread_is_one_incident(m
 
 async def test_the_name_before_the_key_is_a_tool_of_the_settings(mail: Office) -> None:
     await mail.send("[DOWN] the shop", f"pingdom+{mail.key}@in.example.com")
-    [incident] = await mail.incidents("the shop")
+    [incident] = await mail.incidents("the shop is down")
     assert (incident.affected_resources, incident.environment) == (["shop"], "production")
     await mail.send("nobody's tool", f"{mail.key}@in.example.com")
     [other] = await mail.incidents("nobody's tool")

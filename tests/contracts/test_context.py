@@ -12,7 +12,7 @@ from app.channels.pagerduty import event
 from app.channels.slack import blocks
 from app.channels.teams import card_message
 from app.channels.webhook import payload
-from app.channels.words import context
+from app.channels.words import context, facts
 from app.domain.notification import Bundled, Message
 from app.domain.representation import Finding
 
@@ -45,6 +45,22 @@ def found(**more: Any) -> Message:
         finding("loki", "", status="nothing"),
         **more,
     )
+
+
+def test_a_page_says_what_kind_of_trouble_it_is_whose_and_what_is_done_about_it() -> None:
+    incident = {
+        "affected_resources": ["chat", "rag"], "tags": {"provider": "openai", "model": "gpt-5", "key": "k"},
+        "incident_class": "performance.rate_limit", "suggested_playbook": "rate-limit-throttle",
+        "classification": {"stated": True},
+    }  # fmt: skip
+    said = facts(page(incident=incident))
+    assert (said["Service"], said["Class"]) == ("chat, rag", "performance.rate_limit")
+    assert (said["Model"], said["Playbook"]) == ("openai gpt-5", "rate-limit-throttle")
+    guessed = facts(page(incident=incident | {"classification": {"stated": False}}))
+    assert guessed["Class"] == "performance.rate_limit (recognised)"
+    assert len(guessed) <= 10, "Slack shows no more"
+    odd = facts(page(incident={"affected_resources": "x", "tags": None, "incident_class": 7}))
+    assert odd.keys() == {"Severity", "Status", "Level", "Incident"}
 
 
 def test_a_line_each_what_helps_most_first_with_its_source_and_its_age_when_it_is_old() -> None:

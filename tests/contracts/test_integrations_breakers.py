@@ -43,6 +43,7 @@ async def test_over_http_and_over_grpc_who_is_ill_is_left_alone_until_he_is_well
                 await asked()
             assert caught.value.retry_after_secs
             assert not caught.value.doubtful
+            assert "breaker" not in (made.lines[name].last_error or "")  # why it opened, not that it is open
         assert (len(other.items), len(spoken.calls)) == (3, 3)
         now += timedelta(hours=1)
         other.replies.append(Reply(404))  # who says no is there

@@ -233,6 +233,9 @@ async def test_a_playbook_infers_now_or_later(away: FakeRpc, queue: EdgeQueue) -
     async with four(queue.pool, llm_edge_agent=spoken(away)) as made, Http(LOOPBACK) as http:
         step = action("edge_agent_infer", replace(tools(http), four=made))
         said = {"model": "tiny", "input": "why? password=hunter2hunter2", "priority": 4}
+        assert "once it is back" in await step.check(step.Parameters.model_validate(said), at())
+        with pytest.raises(Failed):
+            await step.check(step.Parameters.model_validate(said | {"may_wait": False}), at())
         queued = await ran(step, at(), **said)
         assert queued.output["status"] == "QUEUED"
         assert queued.summary.startswith("tiny: queued, as it is away: UNAVAILABLE")

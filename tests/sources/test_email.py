@@ -43,6 +43,8 @@ def read(mail: EmailMessage | bytes, **headers: str) -> Alert:
     ("[P1] [Warn] GPU hot", "GPU hot", FIRING, Severity.P1), ("[Recovered] GPU hot", "GPU hot", OVER, None),
     ("Monitor is DOWN: shop", "shop", FIRING, None), ("Monitor is UP: shop", "shop", OVER, None),
     ("DOWN alert: shop is DOWN", "shop", FIRING, None), ("UP alert: shop is UP", "shop", OVER, None),
+    ("[RESOLVED] shop is DOWN", "shop", OVER, None), ("OK: web/http is CRITICAL", "web/http", OVER, Severity.P0),
+    ("ALERT: shop is UP", "shop", OVER, None),
     ("Resolved in 5m: High CPU", "High CPU", OVER, None), ("CRITICAL - disk full", "disk full", FIRING, Severity.P0),
     ("[prod] [FIRING:2] chat", "[prod] chat", FIRING, None), ("[prod] OK: chat", "[prod] chat", OVER, None),
     ("CRITICAL", "CRITICAL", FIRING, Severity.P0), ("[key: abc] disk full", "disk full", FIRING, None),
@@ -65,6 +67,12 @@ def test_a_mail_is_an_alert() -> None:
     alert = read(letter("CRITICAL: Zahlung läuft nicht 💥", Message_ID="<1@example.com>"))
     assert (alert.source, alert.title, alert.severity) == ("email", "Zahlung läuft nicht 💥", Severity.P0)
     assert (alert.description, alert.labels) == ("90 % of /var", {"domain": "example.com"})
+
+
+def test_a_title_says_that_something_is_down() -> None:
+    mails = [letter(said) for said in ("Monitor is DOWN: shop", "CRITICAL: shop is DOWN", "[RESOLVED] shop is DOWN")]
+    assert [read(mail).title for mail in mails] == ["shop is down", "shop is down", "shop"]
+    assert len({read(mail).identity for mail in mails}) == 1
 
 
 def test_what_is_about_the_same_is_one_problem() -> None:

@@ -48,10 +48,10 @@ def test_a_blocked_user_counts_and_is_not_named() -> None:
     said = inbound("openai", body, {"webhook-id": "wh_1"})
     [sample] = said.samples
     assert (sample.signal, sample.bad, said.delivery) == (Signal.BLOCKS, 1, "wh_1")
-    assert sample.subject.keys() == {"provider", "safety_category", "safety_identifier"}
+    assert sample.subject == {"provider": "openai", "safety_category": "bio"}
     assert "ada" not in said.model_dump_json()
-    again = inbound("openai", body).samples[0]
-    assert again.subject == sample.subject
+    other = openai("safety_identifier.blocked", safety_identifier="bob@example.com", safety_category="bio")
+    assert inbound("openai", other).samples[0].subject == sample.subject, "many users are one burst"
 
 
 def test_responses_count_as_good_or_bad() -> None:

@@ -73,6 +73,7 @@ async def test_a_page_opens_an_alert_under_the_incidents_id(http: Http, receiver
             "component": "gateway, router", "class": "Performance",
             "custom_details": {
                 "Severity": "P1", "Status": "NEW", "Source": "prometheus", "Environment": "production",
+                    "Service": "gateway, router",
                 "Level": "1 (user:alice)", "Incident": "in-1", "Tags": {"team": "ml"}, "Description": "p95 is 9 s",
             },
         },

@@ -19,5 +19,5 @@ class Reaching(Record):
 
 @router.get("/oncall/lint", openapi_extra=asking(Reaching))
 async def lint(request: Request, who: Caller, gateway: Served) -> Linted:
-    """Empty schedules, people without an address, levels that reach nobody, within the next 14 days."""
+    """Empty schedules, people without an address, levels that reach nobody, in the next 14 days; and open breakers."""
     return await gateway.lint.check(who, reach=query(request, Reaching).reach)
