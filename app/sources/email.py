@@ -22,6 +22,8 @@ from app.sources.base import Post, Source, canonical, pseudonym
 from app.sources.text import cut
 
 KEY, ENVELOPE = "x-incident-key", "x-envelope-from"
+SUBJECT_MAX = 2_000
+"""It is taken apart word by word from its beginning, each time the whole of it."""
 READ_BYTES = 1_048_576
 """As much of a mail is looked at: text comes before attachments."""
 PARTS_MAX = 100
@@ -65,7 +67,7 @@ def subject(text: str) -> Said:
     Such a word counts at the beginning, where it is set off ([Resolved], Critical:, OK -) or in capitals and clear, and
     in capitals after a last "is".
     """
-    found = KEYED.search(text)
+    found = KEYED.search(text := cut(text, SUBJECT_MAX))
     text = KEYED.sub("", text)
     while answered := ANSWERED.match(text):
         text = text[answered.end() :]
@@ -217,6 +219,13 @@ class _Words(HTMLParser):
             self.said.append("\n")
         elif tag == "td":
             self.said.append(" ")
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Of a declaration that nobody knows, which is no reason to stop, its end."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.rawdata.find(">", i) + 1 or -1
 
     def handle_data(self, data: str) -> None:
         if not self.hidden:

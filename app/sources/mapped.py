@@ -84,7 +84,7 @@ def applied(mapping: domain.Mapping, post: Post) -> Applied:
         except Invalid as why:
             if len(items) == 1:
                 raise
-            alerts.append(unreadable(mapping.id, Post(as_text(item).encode(), post.at), why))
+            alerts.append(unreadable(mapping.id, Post(as_text(item).encode("utf-8", "replace"), post.at), why))
         except Exhausted:
             dear = Invalid(f"The expressions of the mapping took more than {STEPS_MAX:,} steps, at item {number}.")
             alerts.append(unreadable(mapping.id, post, dear))

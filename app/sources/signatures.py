@@ -57,6 +57,16 @@ def standard_webhooks(post: Post, secrets: Sequence[str]) -> None:
         raise Forged("The signature is missing or wrong.")
 
 
+def no_secrets(secrets: Sequence[str]) -> str | None:
+    """Why Standard Webhooks can't be signed with one of them."""
+    try:
+        for secret in secrets:
+            _signer(secret)
+    except Forged as no:
+        return no.message
+    return None
+
+
 def _signer(secret: str) -> Webhook:
     try:
         return Webhook(secret)
