@@ -122,6 +122,8 @@ def read(post: Post) -> Inbound:
 
 def parsed(raw: bytes) -> Message:
     """Raises: Invalid."""
+    if raw[:READ_BYTES].lower().count(b"boundary=") > PARTS_MAX:  # each is looked for in each line
+        raise Invalid.field("body", f"must not have more than {PARTS_MAX} parts that have parts")
     try:
         return message_from_bytes(raw[:READ_BYTES])
     except (MessageError, ValueError, LookupError, RecursionError, AttributeError, TypeError) as wrong:

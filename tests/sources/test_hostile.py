@@ -11,7 +11,7 @@ from app.domain.inbound import Sample, Signal
 from app.service.intake import Door
 from app.sources import SOURCES, cloudevents, strict_json
 from app.sources.base import Post
-from app.sources.email import stripped
+from app.sources.email import parsed, stripped
 from app.sources.redaction import ALL_OUT
 from app.sources.unreadable import unreadable
 
@@ -58,6 +58,12 @@ def test_of_a_batch_without_end_the_beginning_counts_and_the_rest_is_told_of(mon
     *alerts, last = cloudevents.read(Post(json.dumps(events).encode(), NOW)).alerts
     assert [alert.delivery for alert in alerts] == ["/a\n0", "/a\n1"]
     assert "holds 4 events; only 2 were looked at" in last.description
+
+
+def test_a_mail_of_parts_in_parts_in_parts_is_not_read() -> None:
+    nested = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(101))
+    with pytest.raises(Invalid, match="more than 100 parts"):
+        parsed(MAIL + nested + b"\r\n" * 1000)
 
 
 @pytest.mark.parametrize("odd", ["<![foo[ x ]]>", "<![ 1>", "<![endif]>", "<![<![>"])

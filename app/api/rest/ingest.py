@@ -159,11 +159,12 @@ async def post_source(request: Request) -> Response:
         raise
     who = None if door.signed else await shown(request, secret)
     most = gateway.settings.server.max_batch_bytes
-    post = posted(request, await read_body(request, min(most, door.source.longest or most)))
+    longest = min(most, door.source.longest or most)
+    post = posted(request, await read_body(request, longest))
     if who is None:
         who = await signed(request, gateway.intake.signer(door, post))
     if request.headers.get("content-encoding", "").strip().lower() == "gzip":
-        post = replace(post, body=inflated(post.body, "gzip", most))
+        post = replace(post, body=inflated(post.body, "gzip", longest))
     taken = await gateway.intake.take(who, door, post)
     results = [told(answer) for answer in taken.results]
     return reply({"status": "ok", "results": results, "changes": taken.changes, "samples": taken.samples})
