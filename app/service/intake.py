@@ -124,7 +124,7 @@ class Intake:
         alerts = [_known(door, alert) for alert in said.alerts]
         for begin in range(0, len(alerts), MOST):  # those of everybody else get in between
             results += await self.alerts.ingest(who, alerts[begin : begin + MOST])
-        samples = [self.alerts.redaction.sample(sample) for sample in said.samples]
+        samples = await _apart(post, partial(self._samples, door, said.samples))
         for change in said.changes:
             await self.changes.record(who, _explaining(door, change))
         counted = await self._count(who, door, post, samples, said.delivery) if samples else 0
@@ -141,16 +141,18 @@ class Intake:
             if door.source.strict:
                 raise
             log.exception("%s could not be read", door.name)
-            why = Invalid(f"Reading it failed here ({type(bug).__name__}); more is in the log.")
-            return Inbound(alerts=(unreadable(door.name, post, why),))
+            ours = Invalid(f"Reading it failed here ({type(bug).__name__}); more is in the log.")
+            return Inbound(alerts=(unreadable(door.name, post, ours),))
+
+    def _samples(self, door: Door, samples: Sequence[Sample]) -> list[Sample]:
+        return [_placed(door, self.alerts.redaction.sample(sample)) for sample in samples]
 
     async def _count(
         self, who: Principal, door: Door, post: Post, samples: Sequence[Sample], delivery: str | None
     ) -> int:
         """How many samples were new. A post that has no name of its own is known by its bytes."""
         delivery = delivery or hashlib.sha256(post.body).hexdigest()
-        placed = [_placed(door, sample) for sample in samples]
-        return await self.telemetry.count(who, placed, f"{door.name} {delivery}", post.at)
+        return await self.telemetry.count(who, samples, f"{door.name} {delivery}", post.at)
 
 
 async def _apart(post: Post, deed: Callable[[], Result]) -> Result:

@@ -77,6 +77,11 @@ def test_too_much_for_the_strict_parser_is_too_much_for_the_tolerant_one(monkeyp
         strict_json.tolerant_json(b"[[], [], [], []]")
 
 
+def test_of_lines_without_end_none_is_read() -> None:
+    with pytest.raises(Invalid, match="more than 100,000 lines"):
+        SOURCES["litellm"].read(Post(b"1\n" * 100_001, NOW))
+
+
 def test_what_a_body_was_made_of_tells_no_sentence() -> None:
     body = {"who is ada lovelace and where does she live": 1, "x" * 61: 2, "user.name": "ada"}
     said = unreadable("x", Post(json.dumps(body).encode(), NOW), Invalid("no")).description
