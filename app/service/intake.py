@@ -163,9 +163,9 @@ async def _apart(post: Post, deed: Callable[[], Result]) -> Result:
 def _known(door: Door, alert: Alert) -> Alert:
     """An alert, with what the operator says of all that this tool sends where it says nothing itself.
 
-    Two tools of one kind may call two problems the same: what goes by another name than its source says whose it is.
+    Two tools of one kind may call two problems the same: one with a name of its own says whose it is.
     """
-    named = alert.identity is not None and door.name != alert.source
+    named = alert.identity is not None and door.name != alert.source and not door.source.universal
     return alert.model_copy(
         update={
             "identity": short(f"{door.name}\n{alert.identity}", 1024) if named else alert.identity,

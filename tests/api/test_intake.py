@@ -96,7 +96,7 @@ TOOLS = {
         "source": "grafana", "secrets": ["new secret", "old secret"], "service": "chat", "environment": "staging",
         "labels": {"team": "eu", "tier": "1"},
     },
-    "litellm-2": {"source": "litellm"},
+    "litellm-2": {"source": "litellm"}, "page": {"source": "statuspage"},
 }  # fmt: skip
 
 
@@ -156,6 +156,12 @@ async def test_two_tools_of_one_kind_call_different_problems_the_same(tools: Hou
     budget = {"event": "budget_crossed", "event_group": "key", "key_alias": str(uuid4()), "spend": 1}
     said = [(await tools.took(f"litellm{which}/{key}", json.dumps(budget).encode()))["id"] for which in ("", "-2", "")]
     assert said[0] == said[2] != said[1]
+    status = {"page": {"id": str(uuid4())}, "component": {"id": "c", "name": "API", "status": "major_outage"}}
+    bodies = [json.dumps(status | {"component_update": {"id": str(uuid4())}}).encode() for _ in range(2)]
+    posted, other = [
+        await tools.took(f"{name}/{key}", b) for name, b in zip(("statuspage", "page"), bodies, strict=True)
+    ]
+    assert posted["id"] == other["id"], "a page is the same whichever way it comes"
 
 
 async def test_a_query_with_what_postgresql_cannot_hold_loses_that(tools: House) -> None:
