@@ -9,7 +9,7 @@ import pytest
 from app.domain.errors import Invalid
 from app.domain.inbound import Sample, Signal
 from app.service.intake import Door
-from app.sources import SOURCES, cloudevents, strict_json
+from app.sources import SOURCES, cloudevents, events, pagerduty, strict_json
 from app.sources.base import Post
 from app.sources.email import parsed, stripped
 from app.sources.redaction import ALL_OUT
@@ -31,6 +31,20 @@ def test_no_text_takes_longer_than_in_proportion_to_its_length(name: str, body: 
     began = process_time()
     assert SOURCES[name].read(Post(body, NOW)).alerts
     assert process_time() - began < 1.5, "it took minutes"
+
+
+def test_a_moment_of_pagerduty_is_no_longer_than_moments_are() -> None:
+    payload = {"summary": "s", "source": "x", "severity": "error", "timestamp": "2026" + " " * 100_000 + "x"}
+    began = process_time()
+    with pytest.raises(Invalid, match="invalid"):
+        pagerduty.event({"routing_key": "k", "event_action": "trigger", "payload": payload}, new_key=lambda: "1")
+    assert process_time() - began < 1.5, "it took minutes"
+
+
+def test_an_execution_s_event_is_not_refused_over_a_long_text() -> None:
+    payload = {"message": "m", "description": "x" * 70_000}
+    envelope = {"source": "s", "event_type": "t", "execution_id": "e", "severity": "P2", "payload": payload}
+    assert len(events.event(envelope | {"timestamp": "2026-11-23T03:40:00Z"}).description) == 65_536
 
 
 @pytest.mark.parametrize("body", [
