@@ -121,7 +121,7 @@ class Intake:
     async def _taken(self, who: Principal, door: Door, post: Post) -> Taken:
         said = await _apart(post, partial(self._said, door, post))
         results: list[Ingested] = []
-        alerts = [_known(door, alert) for alert in said.alerts]
+        alerts = [self._known(door, alert) for alert in said.alerts]
         for begin in range(0, len(alerts), MOST):  # those of everybody else get in between
             results += await self.alerts.ingest(who, alerts[begin : begin + MOST])
         samples = await _apart(post, partial(self._samples, door, said.samples))
@@ -144,6 +144,23 @@ class Intake:
             ours = Invalid(f"Reading it failed here ({type(bug).__name__}); more is in the log.")
             return Inbound(alerts=(unreadable(door.name, post, ours),))
 
+    def _known(self, door: Door, alert: Alert) -> Alert:
+        """An alert, with what the operator says of all that this tool sends where it says nothing itself.
+
+        Two tools of one kind may call two problems the same: one with a name of its own says whose it is.
+        """
+        identity = alert.identity
+        if identity is not None and door.name != alert.source and not door.source.universal:
+            identity = short(f"{door.name}\n{self.alerts.redaction.name(identity)}", 1024)
+        return alert.model_copy(
+            update={
+                "identity": identity,
+                "affected_services": alert.affected_services or ((door.service,) if door.service else ()),
+                "environment": alert.environment or door.environment,
+                "labels": {**(door.labels or {}), **alert.labels},
+            }
+        )
+
     def _samples(self, door: Door, samples: Sequence[Sample]) -> list[Sample]:
         return [_placed(door, self.alerts.redaction.sample(sample)) for sample in samples]
 
@@ -158,22 +175,6 @@ class Intake:
 async def _apart(post: Post, deed: Callable[[], Result]) -> Result:
     """Of a large body in a thread."""
     return await asyncio.to_thread(deed) if len(post.body) > AT_ONCE_MAX else deed()
-
-
-def _known(door: Door, alert: Alert) -> Alert:
-    """An alert, with what the operator says of all that this tool sends where it says nothing itself.
-
-    Two tools of one kind may call two problems the same: one with a name of its own says whose it is.
-    """
-    named = alert.identity is not None and door.name != alert.source and not door.source.universal
-    return alert.model_copy(
-        update={
-            "identity": short(f"{door.name}\n{alert.identity}", 1024) if named else alert.identity,
-            "affected_services": alert.affected_services or ((door.service,) if door.service else ()),
-            "environment": alert.environment or door.environment,
-            "labels": {**(door.labels or {}), **alert.labels},
-        }
-    )
 
 
 def _placed(door: Door, sample: Sample) -> Sample:

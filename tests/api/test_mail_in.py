@@ -143,6 +143,14 @@ async def test_a_sender_whose_address_is_no_text_is_read_all_the_same(mail: Offi
     assert said[-2] == b"250 2.0.0 It is durable\r\n"
 
 
+async def test_a_thread_of_a_tool_goes_on_whatever_its_key_holds(mail: Office) -> None:
+    to = f"pingdom+{mail.key}@in.example.com"
+    await mail.send("the till", to, X_Incident_Key="till of ada@example.com", Message_ID="<till-1@example.com>")
+    await mail.send("quite other words", to, References="<till-1@example.com>")
+    [incident] = await mail.incidents("the till")
+    assert incident.alert_count == 2
+
+
 async def test_who_shows_no_key_is_told_so_and_no_more(mail: Office, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     before = await mail.gateway.incidents.list(ME, IncidentQuery())
