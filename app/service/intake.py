@@ -19,7 +19,6 @@ from app.domain.vocabulary import ActorType, Environment, Role
 from app.service.alerts import Alerts
 from app.service.changes import AHEAD, Changes
 from app.service.evidence import Evidence
-from app.service.lane import MOST
 from app.service.telemetry import Telemetry
 from app.sources.base import Post, Source, pseudonym, short
 from app.sources.signatures import no_secrets, standard_webhooks
@@ -120,10 +119,8 @@ class Intake:
 
     async def _taken(self, who: Principal, door: Door, post: Post) -> Taken:
         said = await _apart(post, partial(self._said, door, post))
-        results: list[Ingested] = []
         alerts = [self._known(door, alert) for alert in said.alerts]
-        for begin in range(0, len(alerts), MOST):  # those of everybody else get in between
-            results += await self.alerts.ingest(who, alerts[begin : begin + MOST])
+        results = await self.alerts.ingest(who, alerts) if alerts else []
         samples = await _apart(post, partial(self._samples, door, said.samples))
         for change in said.changes:
             await self.changes.record(who, _explaining(door, change))

@@ -210,6 +210,8 @@ async def test_very_many_alerts_of_one_post_are_stored_a_thousand_at_a_time(
     answer = await tools.post(f"alertmanager/{tools.keys['ingest']}", json.dumps({"alerts": many}).encode())
     assert len({one["incident_id"] for one in answer.json()["results"]}) == 1500
     assert sizes == [1000, 500]
+    assert (await tools.http.post("/api/v2/alerts", json=many, headers={"X-API-Key": tools.keys["ingest"]})).is_success
+    assert sizes == [1000, 500] * 2
 
 
 async def test_an_empty_post_is_refused_and_an_unreadable_one_is_an_alert(tools: House) -> None:
