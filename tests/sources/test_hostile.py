@@ -103,6 +103,14 @@ def test_what_a_body_was_made_of_tells_no_sentence() -> None:
     assert said.endswith("(a name): 1\n(a name): 2\nuser.name: text of 3 characters")
 
 
+def test_an_exception_s_title_loses_what_was_sent_to_the_model() -> None:
+    title = "BadRequestError: refused. Received Messages=[{'role': 'user', 'content': 'my diagnosis'}]"
+    event = {"issue_id": "1", "title": title}
+    headers = {"sentry-hook-resource": "event_alert"}
+    [alert] = SOURCES["sentry"].read(Post(json.dumps({"data": {"event": event}}).encode(), NOW, headers)).alerts
+    assert alert.title == "BadRequestError: refused. (what the user wrote is not kept)"
+
+
 def test_telemetry_loses_the_same_of_its_service_and_keys_of_other_makers_go_too() -> None:
     sample = Sample(signal=Signal.ERRORS, source="otlp", service="bot of ada@example.com")
     assert "ada" not in str(ALL_OUT.sample(sample))
