@@ -34,7 +34,7 @@ from app.api.rest.doors import (
 from app.api.rest.wire import inlined, nullable, read_json, reply, served, taken
 from app.domain.access import Principal
 from app.domain.dedup import Outcome
-from app.domain.errors import Forbidden, Invalid, NotFound
+from app.domain.errors import Forbidden, Invalid
 from app.domain.representation import IncidentView
 from app.runtime import public
 from app.sources import SOURCES, alertmanager, events, native, otlp, pagerduty
@@ -151,13 +151,13 @@ async def post_source(request: Request) -> Response:
     A tool that signs is known by its signature, where its secret is in the settings (intake.tools); every other one
     shows an API key, in a header or as the last part of the address.
     """
-    gateway, secret = served(request), request.path_params.get("token") or token(request)
-    try:
-        door = await gateway.intake.door(request.path_params["source"])
-    except NotFound:
-        await shown(request, secret)  # what there is here is nobody's business who may not send
-        raise
-    who = None if door.signed else await shown(request, secret)
+    gateway, name = served(request), request.path_params["source"]
+    secret = request.path_params.get("token") or token(request)
+    known = name in gateway.intake.doors or name in gateway.mappings.doors  # others are looked up for who may send
+    who = None if known else await shown(request, secret)
+    door = await gateway.intake.door(name)
+    if who is None and not door.signed:
+        who = await shown(request, secret)
     most = gateway.settings.server.max_batch_bytes
     longest = min(most, door.source.longest or most)
     post = posted(request, await read_body(request, longest))
