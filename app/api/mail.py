@@ -29,8 +29,6 @@ AT_ONCE = 50
 """Conversations (chosen: as many mails, of 10 MiB at most, are in memory)."""
 RECIPIENTS = 10
 IDLE_SECS = 60.0
-KEY_BYTES = 16
-"""What is shorter is no key: on a machine where everybody may write, it is a word."""
 LINE_BYTES = 1_048_576
 """RFC 5321 allows 1,000 bytes a line; tools write all of a page into one."""
 REPLIES: dict[type[Refused], str] = {
@@ -80,7 +78,8 @@ class Postbox:
                 return f"550 5.7.1 Not taken: {why}"
             known = await self.gateway.intake.known(email.thread(mail))
             headers = {email.ENVELOPE: email.clean(envelope.mail_from or "")} | ({email.KEY: known} if known else {})
-            post = Post(_without_keys(raw, envelope.rcpt_tos), datetime.now(UTC), headers)
+            kept = raw if self.gateway.keys.open else _without_keys(raw, envelope.rcpt_tos)
+            post = Post(kept, datetime.now(UTC), headers)
             for address in envelope.rcpt_tos:
                 who, door = await self._sender(session, address)
                 self.gateway.limits.spend(who, _peer(session))
@@ -117,8 +116,7 @@ def _shown(address: str) -> tuple[str, str]:
 def _without_keys(raw: bytes, addresses: Sequence[str]) -> bytes:
     """A mail without the keys in the addresses it went to, which its headers repeat."""
     for address in addresses:
-        if len(key := _shown(address)[1].encode("utf-8", "replace")) >= KEY_BYTES:
-            raw = raw.replace(key, b"[key]")
+        raw = raw.replace(_shown(address)[1].encode(), b"[key]")
     return raw
 
 
