@@ -38,13 +38,20 @@ GENERIC = "generic"
 """The source of a tool whose format a saved mapping of the same name knows."""
 
 
+def _usable(secret: SecretStr) -> SecretStr:
+    said = secret.get_secret_value()
+    if not said.strip() or not said.isprintable():
+        raise ValueError("must be one line, and not empty: with an empty one everybody could sign")
+    return secret
+
+
 class Tool(Section):
     """One tool that posts to /api/v1/ingest/<its name here>."""
 
     source: Name | None = Field(
         None, description="What it is, like grafana; generic = a mapping of its name; none = its name says it."
     )
-    secrets: Annotated[tuple[SecretStr, ...], Field(max_length=5)] = Field(
+    secrets: Annotated[tuple[Annotated[SecretStr, AfterValidator(_usable)], ...], Field(max_length=5)] = Field(
         (), description="What its signatures are made with; two while one replaces the other. None = an API key."
     )
     service: Name | None = Field(None, description="The service of alerts that name none.")

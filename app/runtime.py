@@ -280,6 +280,8 @@ def doors(settings: Settings) -> Mapping[str, Door]:
         if tool.secrets and SOURCES[kind].verify is None:
             raise CannotStart(f"intake.tools.{name}: {kind} signs nothing; let it show an API key instead of secrets.")
         known[name] = door(name, tool, SOURCES[kind])
+        if why := known[name].unusable:
+            raise CannotStart(f"intake.tools.{name}: {why}")
     return known
 
 

@@ -1,7 +1,7 @@
 """The door: API keys, tokens, and what a machine with neither may answer."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Annotated
@@ -109,11 +109,11 @@ async def shown(request: HTTPConnection, secret: str | None) -> Principal:
     return who
 
 
-async def signed(request: HTTPConnection, signer: Callable[[], Principal]) -> Principal:
+async def signed(request: HTTPConnection, signer: Awaitable[Principal]) -> Principal:
     """Who signed a request, which is counted. Raises: Unauthenticated, RateLimited."""
     gateway: Gateway = request.app.state.gateway
     try:
-        who = signer()
+        who = await signer
     except Unauthenticated:
         gateway.limits.fail(address(request))
         raise

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,13 +72,14 @@ class Postbox:
         """Durable, or what the sender's server does with 4xx and 5xx: tries again, or tells whoever sent it."""
         raw = envelope.original_content or b""
         try:
-            mail = email.parsed(raw)
+            mail = await asyncio.to_thread(email.parsed, raw)
             ours = parseaddr(self.gateway.settings.notifications.smtp.sender)[1].rpartition("@")[2]
             if why := email.refusal(mail, ours):
                 return f"550 5.7.1 Not taken: {why}"
             known = await self.gateway.intake.known(email.thread(mail))
-            headers = {email.ENVELOPE: envelope.mail_from or ""} | ({email.KEY: known} if known else {})
-            post = Post(raw, datetime.now(UTC), headers)
+            headers = {email.ENVELOPE: email.clean(envelope.mail_from or "")} | ({email.KEY: known} if known else {})
+            kept = raw if self.gateway.keys.open else _without_keys(raw, envelope.rcpt_tos)
+            post = Post(kept, datetime.now(UTC), headers)
             for address in envelope.rcpt_tos:
                 who, door = await self._sender(session, address)
                 self.gateway.limits.spend(who, _peer(session))
@@ -94,16 +95,29 @@ class Postbox:
     async def _sender(self, session: Session, address: str) -> tuple[Principal, Door]:
         """Whose key an address shows, and what it writes to. Raises: Unauthenticated, Forbidden, and as `admitted`."""
         said, doors = self.gateway.settings.intake.mail, self.gateway.intake.doors
-        local, _, domain = address.rpartition("@")
+        domain = address.rpartition("@")[2]
         if said.domain is not None and domain.lower() != said.domain.lower():
             raise Forbidden("Nobody of that domain is here.")
-        name, _, key = local.rpartition("+")
+        name, key = _shown(address)
         who = await admitted(self.gateway, key, _peer(session))
         if self.gateway.keys.open and not is_loopback(said.host):
             raise Unauthenticated("There is no API key yet.")
         who.may(Scope.SEND_ALERTS)
         door = doors.get(name)
         return who, door if door is not None and door.source is SOURCES["email"] else doors["email"]
+
+
+def _shown(address: str) -> tuple[str, str]:
+    """The name of a tool, and the key, in an address."""
+    name, _, key = address.rpartition("@")[0].rpartition("+")
+    return name, key
+
+
+def _without_keys(raw: bytes, addresses: Sequence[str]) -> bytes:
+    """A mail without the keys in the addresses it went to, which its headers repeat."""
+    for address in addresses:
+        raw = raw.replace(_shown(address)[1].encode(), b"[key]")
+    return raw
 
 
 def _peer(session: Session) -> str:

@@ -13,7 +13,7 @@ from app.domain.alert import Alert
 from app.domain.dedup import Outcome
 from app.domain.representation import AlertView
 from app.domain.requests import Ingested
-from app.service.lane import Lane
+from app.service.lane import MOST, Lane
 from app.sources.redaction import ALL_OUT, Redaction
 from app.store.alerts import AlertStore, Arrival
 from app.store.database import answering
@@ -40,12 +40,16 @@ class Alerts:
     async def ingest(self, who: Principal, alerts: Sequence[Alert], assignee: str | None = None) -> list[Ingested]:
         """What became of each alert, in order. They are durable when it returns.
 
-        Raises: Forbidden; Unavailable, and then nothing of them was stored.
+        More than 1,000 are stored a thousand at a time: those of everybody else get in between.
+
+        Raises: Forbidden; Unavailable, and then nothing of them was stored, or nothing but the first thousands.
         """
         who.may(Scope.SEND_ALERTS)
         began, at = perf_counter(), datetime.now(UTC)
-        arrivals = [Arrival.of(self._identified(self.redaction.alert(alert)), at, assignee) for alert in alerts]
-        answers = await self.lane.submit(arrivals)
+        answers: list[Ingested] = []
+        for begin in range(0, len(alerts), MOST):
+            several = (self._identified(self.redaction.alert(alert)) for alert in alerts[begin : begin + MOST])
+            answers += await self.lane.submit([Arrival.of(alert, at, assignee) for alert in several])
         metrics.PROCESSING.observe(perf_counter() - began)
         for (source, outcome), many in Counter(
             (a.source, b.outcome) for a, b in zip(alerts, answers, strict=True)

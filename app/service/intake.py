@@ -2,9 +2,12 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 from app.domain.access import Principal, Scope
 from app.domain.alert import Alert, ChangeEvent
@@ -17,12 +20,18 @@ from app.service.alerts import Alerts
 from app.service.changes import AHEAD, Changes
 from app.service.evidence import Evidence
 from app.service.telemetry import Telemetry
-from app.sources.base import Post, Source, pseudonym
+from app.sources.base import Post, Source, pseudonym, short
+from app.sources.signatures import no_secrets, standard_webhooks
 from app.sources.unreadable import unreadable
 from app.store.database import answering
 
+log = logging.getLogger(__name__)
+
 AT_ONCE_MAX = 65_536
 """Bytes that may be read while everybody else waits; more are read in a thread."""
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,11 @@ class Door:
     def signed(self) -> bool:
         """Whether its posts have to be signed."""
         return bool(self.secrets) and self.source.verify is not None
+
+    @property
+    def unusable(self) -> str | None:
+        """Why with one of the secrets nothing can be signed."""
+        return no_secrets(self.secrets) if self.source.verify is standard_webhooks else None
 
 
 class Taken(Record):
@@ -65,10 +79,10 @@ class Intake:
         """Raises: NotFound, Unavailable."""
         return self.doors.get(name) or await self.mapped(name)
 
-    def signer(self, door: Door, post: Post) -> Principal:
+    async def signer(self, door: Door, post: Post) -> Principal:
         """Who signed a post. Raises: Forged, Stale."""
         if door.source.verify is not None:
-            door.source.verify(post, door.secrets)
+            await _apart(post, partial(door.source.verify, post, door.secrets))
         return Principal(name=door.name, role=Role.INGEST, actor_type=ActorType.INTEGRATION, id=f"tool:{door.name}")
 
     async def take(self, who: Principal, door: Door, post: Post) -> Taken:
@@ -104,10 +118,10 @@ class Intake:
         return taken
 
     async def _taken(self, who: Principal, door: Door, post: Post) -> Taken:
-        large = len(post.body) > AT_ONCE_MAX
-        said = await asyncio.to_thread(self._said, door, post) if large else self._said(door, post)
-        results = await self.alerts.ingest(who, [_known(door, alert) for alert in said.alerts]) if said.alerts else []
-        samples = [self.alerts.redaction.sample(sample) for sample in said.samples]
+        said = await _apart(post, partial(self._said, door, post))
+        alerts = [self._known(door, alert) for alert in said.alerts]
+        results = await self.alerts.ingest(who, alerts) if alerts else []
+        samples = await _apart(post, partial(self._samples, door, said.samples))
         for change in said.changes:
             await self.changes.record(who, _explaining(door, change))
         counted = await self._count(who, door, post, samples, said.delivery) if samples else 0
@@ -120,25 +134,44 @@ class Intake:
             if door.source.strict:
                 raise
             return Inbound(alerts=(unreadable(door.name, post, why),))
+        except Exception as bug:
+            if door.source.strict:
+                raise
+            log.exception("%s could not be read", door.name)
+            ours = Invalid(f"Reading it failed here ({type(bug).__name__}); more is in the log.")
+            return Inbound(alerts=(unreadable(door.name, post, ours),))
+
+    def _known(self, door: Door, alert: Alert) -> Alert:
+        """An alert, with what the operator says of all that this tool sends where it says nothing itself.
+
+        Two tools of one kind may call two problems the same: one with a name of its own says whose it is.
+        """
+        identity = alert.identity
+        if identity is not None and door.name != alert.source and not door.source.universal:
+            identity = short(f"{door.name}\n{self.alerts.redaction.name(identity)}", 1024)
+        return alert.model_copy(
+            update={
+                "identity": identity,
+                "affected_services": alert.affected_services or ((door.service,) if door.service else ()),
+                "environment": alert.environment or door.environment,
+                "labels": {**(door.labels or {}), **alert.labels},
+            }
+        )
+
+    def _samples(self, door: Door, samples: Sequence[Sample]) -> list[Sample]:
+        return [_placed(door, self.alerts.redaction.sample(sample)) for sample in samples]
 
     async def _count(
         self, who: Principal, door: Door, post: Post, samples: Sequence[Sample], delivery: str | None
     ) -> int:
         """How many samples were new. A post that has no name of its own is known by its bytes."""
         delivery = delivery or hashlib.sha256(post.body).hexdigest()
-        placed = [_placed(door, sample) for sample in samples]
-        return await self.telemetry.count(who, placed, f"{door.name} {delivery}", post.at)
+        return await self.telemetry.count(who, samples, f"{door.name} {delivery}", post.at)
 
 
-def _known(door: Door, alert: Alert) -> Alert:
-    """An alert, with what the operator says of all that this tool sends where it says nothing itself."""
-    return alert.model_copy(
-        update={
-            "affected_services": alert.affected_services or ((door.service,) if door.service else ()),
-            "environment": alert.environment or door.environment,
-            "labels": {**(door.labels or {}), **alert.labels},
-        }
-    )
+async def _apart(post: Post, deed: Callable[[], Result]) -> Result:
+    """Of a large body in a thread."""
+    return await asyncio.to_thread(deed) if len(post.body) > AT_ONCE_MAX else deed()
 
 
 def _placed(door: Door, sample: Sample) -> Sample:

@@ -45,7 +45,8 @@ class Source:
 
     `strict`: what it sends and nobody understands is refused, as it tells somebody or tries again. Of all others it
     becomes an alert that says so, for nothing may be lost. `schema` describes its bodies, `longest` is
-    how many bytes they may have, where that is less than everywhere.
+    how many bytes they may have, where that is less than everywhere. `universal`: what it calls a problem is the same
+    whichever way it comes; of all others two tools of one kind may mean two by it.
     """
 
     read: Read
@@ -53,6 +54,7 @@ class Source:
     strict: bool = False
     schema: type[BaseModel] | None = None
     longest: int | None = None
+    universal: bool = False
 
 
 class Forged(Unauthenticated):

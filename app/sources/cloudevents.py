@@ -27,6 +27,7 @@ from app.sources.text import cut, first_said
 from app.sources.unreadable import unreadable
 
 SOURCE, BATCH = "cloudevents", "application/cloudevents-batch+json"
+EVENTS_MAX = 10_000
 FIRING = frozenset({
     "failed", "failure", "failing", "error", "errored", "firing", "triggered", "degraded", "down", "unhealthy", "alert",
     "breached", "exceeded", "crashed", "timedout", "timeout", "aborted", "unavailable", "detected", "expired",
@@ -65,8 +66,10 @@ def _events(post: Post) -> Iterator[BaseCloudEvent | Alert]:
         return
     if not isinstance(said, list) or (sent_as != BATCH and not said):
         raise Invalid.field("body", "must be a list of CloudEvents")
-    for number, item in enumerate(said):
+    for number, item in enumerate(said[: EVENTS_MAX + 1]):
         try:
+            if number == EVENTS_MAX:
+                raise Invalid(f"holds {len(said):,} events; only {EVENTS_MAX:,} were looked at")
             yield _structured(item)
         except Invalid as why:
             if len(said) == 1:
@@ -75,7 +78,8 @@ def _events(post: Post) -> Iterator[BaseCloudEvent | Alert]:
 
 
 def _binary(post: Post) -> BaseCloudEvent:
-    held = {name: value for name, value in post.headers.items() if name.startswith("ce-") or name == "content-type"}
+    held = {name: value.replace("%00", "") for name, value in post.headers.items() if name.startswith("ce-")}
+    held["content-type"] = "application/octet-stream"  # `_data` reads JSON that models' output has got into
     try:
         return from_binary(HTTPMessage(held, post.body), JSONFormat())
     except (BaseCloudEventException, ValueError, TypeError, OverflowError, RecursionError) as wrong:

@@ -13,9 +13,11 @@ from app.domain.errors import Invalid
 from app.domain.inbound import Inbound
 from app.domain.vocabulary import Severity
 from app.sources.base import Post, Source, canonical
-from app.sources.text import first_said
+from app.sources.text import cut, first_said
 
 NAME = "datadog"
+LOOKED_AT = 2_000
+"""Characters of a title: it is taken apart from its beginning, each time the whole of it."""
 PREFIX = re.compile(r"\s*\[([^\[\]]{0,500})\]")
 TRANSITION = re.compile(
     r"(?:re-?)?(trigger|alert|warn|no data|recover|renotif|mute)(?:ed|ing|y|d)?(?: on (.*))?", re.IGNORECASE | re.DOTALL
@@ -45,7 +47,7 @@ def read(post: Post) -> Inbound:
 
 def titled(title: str) -> Told:
     """A title, taken apart."""
-    told = Told(title.strip())
+    told = Told(cut(title.strip(), LOOKED_AT))
     while found := PREFIX.match(told.name):
         inside, rest = found[1].strip(), told.name[found.end() :].strip()
         if PRIORITY.fullmatch(inside):
@@ -54,7 +56,7 @@ def titled(title: str) -> Told:
             told = told._replace(name=rest, transition=state[1].lower(), scope=(state[2] or "").strip())
         else:
             break
-    return told if told.name else Told(title.strip(), told.transition)
+    return told if told.name else Told(cut(title.strip(), LOOKED_AT), told.transition)
 
 
 def _transition(said: str) -> str:

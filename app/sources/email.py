@@ -22,6 +22,8 @@ from app.sources.base import Post, Source, canonical, pseudonym
 from app.sources.text import cut
 
 KEY, ENVELOPE = "x-incident-key", "x-envelope-from"
+SUBJECT_MAX = 2_000
+"""It is taken apart word by word from its beginning, each time the whole of it."""
 READ_BYTES = 1_048_576
 """As much of a mail is looked at: text comes before attachments."""
 PARTS_MAX = 100
@@ -66,7 +68,7 @@ def subject(text: str) -> Said:
     Such a word counts at the beginning, where it is set off ([Resolved], Critical:, OK -) or in capitals and clear, and
     in capitals after a last "is". What is resolved is over, whatever the rest of the subject still says was wrong.
     """
-    found = KEYED.search(text)
+    found = KEYED.search(text := cut(text, SUBJECT_MAX))
     text = KEYED.sub("", text)
     while answered := ANSWERED.match(text):
         text = text[answered.end() :]
@@ -123,6 +125,8 @@ def read(post: Post) -> Inbound:
 
 def parsed(raw: bytes) -> Message:
     """Raises: Invalid."""
+    if raw[:READ_BYTES].lower().count(b"boundary=") > PARTS_MAX:  # each is looked for in each line
+        raise Invalid.field("body", f"must not have more than {PARTS_MAX} parts that have parts")
     try:
         return message_from_bytes(raw[:READ_BYTES])
     except (MessageError, ValueError, LookupError, RecursionError, AttributeError, TypeError) as wrong:
@@ -220,6 +224,13 @@ class _Words(HTMLParser):
             self.said.append("\n")
         elif tag == "td":
             self.said.append(" ")
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Of a declaration that nobody knows, which is no reason to stop, its end."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.rawdata.find(">", i) + 1 or -1
 
     def handle_data(self, data: str) -> None:
         if not self.hidden:

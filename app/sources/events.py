@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from app.domain.alert import TITLE_MAX, Alert, Labels
+from app.domain.alert import TEXT_MAX, TITLE_MAX, Alert, Labels
 from app.domain.decode import Instant, decode
 from app.domain.errors import Invalid
 from app.domain.record import Record
@@ -100,6 +100,6 @@ def _of_execution(envelope: Envelope, key: str | None) -> Alert:
     once = f"{envelope.execution_id}:{envelope.event_type}:{envelope.timestamp.isoformat()}"
     return decode(Alert, {
         "source": envelope.source, "title": cut(title.strip(), TITLE_MAX), "severity": envelope.severity,
-        "description": texts.get("description", ""), "delivery": key or once, "starts_at": envelope.timestamp,
-        "event": whole,
+        "description": cut(texts.get("description", ""), TEXT_MAX), "delivery": key or once,
+        "starts_at": envelope.timestamp, "event": whole,
     })  # fmt: skip

@@ -13,6 +13,9 @@ from app.sources import litellm_budgets, litellm_logs, litellm_text
 from app.sources.base import Post, Source
 from app.sources.strict_json import tolerant_json
 
+LINES_MAX = 100_000
+"""A row of the log has some hundred bytes: fewer fit into a post."""
+
 
 def read(post: Post) -> Inbound:
     """Raises: Invalid.
@@ -43,6 +46,8 @@ def _parsed(post: Post) -> object:
         lines = [line for line in post.body.splitlines() if line.strip()]
         if len(lines) < 2:
             raise
+        if len(lines) > LINES_MAX:
+            raise Invalid.field("body", f"must not have more than {LINES_MAX:,} lines") from None
         return [tolerant_json(line) for line in lines]
     return value
 

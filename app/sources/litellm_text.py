@@ -181,7 +181,7 @@ def _exception(text: Text) -> Alert:
 
 
 def _slow(text: Text) -> Alert:
-    took = re.search(r"(\d+(?:\.\d+)?)s response time", text.body)
+    took = re.search(r"(?<!\d)(\d{1,9}(?:\.\d{1,9})?)s response time", text.body)
     title = f"{text.model or 'A model'} is slow" + (f": {took[1]} s" if took else "")
     return text.alert(title, text.place, "performance.latency", Severity.P3)
 

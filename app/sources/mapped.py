@@ -84,7 +84,7 @@ def applied(mapping: domain.Mapping, post: Post) -> Applied:
         except Invalid as why:
             if len(items) == 1:
                 raise
-            alerts.append(unreadable(mapping.id, Post(as_text(item).encode(), post.at), why))
+            alerts.append(unreadable(mapping.id, Post(as_text(item).encode("utf-8", "replace"), post.at), why))
         except Exhausted:
             dear = Invalid(f"The expressions of the mapping took more than {STEPS_MAX:,} steps, at item {number}.")
             alerts.append(unreadable(mapping.id, post, dear))
@@ -145,12 +145,16 @@ class Reading:
     def alert(self, item: object) -> Alert:
         """Raises: Invalid, Exhausted."""
         title, service, kind = self.title(item), self.text("service", item), self.text("incident_class", item)
-        many = said(self.find("fields.occurrences", item))
+        many, identity = said(self.find("fields.occurrences", item)), self.text("identity", item)
+        identity, severity, status = identity or f"{title}\n{service}", self.severity(item), self.status(item)
+        starts_at, delivery = instant(self.find("fields.starts_at", item)), self.text("delivery", item)
+        if starts_at is not None and not delivery:  # an episode that becomes worse is told of again
+            delivery = "\n".join((identity, starts_at.isoformat(), status, severity or ""))
         return canonical(
-            self.mapping.id, title, self.text("identity", item) or f"{title}\n{service}",
+            self.mapping.id, title, identity,
             incident_class=kind if kind in KINDS else None,
-            severity=self.severity(item),
-            status=self.status(item),
+            severity=severity,
+            status=status,
             description=self.text("description", item),
             service=service or None,
             environment=self.text("environment", item),
@@ -158,8 +162,8 @@ class Reading:
             | ({"class": kind} if kind else {}),
             notes={"url": self.text("url", item)},
             occurrences=int(many) if many.isascii() and many.isdecimal() and len(many) < 9 else 1,
-            delivery=self.text("delivery", item) or None,
-            starts_at=instant(self.find("fields.starts_at", item)),
+            delivery=delivery or None,
+            starts_at=starts_at,
             ends_at=instant(self.find("fields.ends_at", item)),
             runbook_url=self.text("runbook_url", item) or None,
         )  # fmt: skip

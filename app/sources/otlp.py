@@ -191,7 +191,8 @@ def _failed(said: Attributes, least: float | None) -> bool | None:
     if label in FAILED | PASSED:
         return label in FAILED
     score = said.get("gen_ai.evaluation.score.value")
-    return score < least if isinstance(score, int | float) and least is not None else None
+    known = isinstance(score, int | float) and not math.isnan(score)
+    return score < least if known and least is not None else None  # type: ignore[operator]
 
 
 def _series(signal: Signal, record: Logged, **about: str) -> Series:

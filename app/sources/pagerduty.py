@@ -25,6 +25,7 @@ DOORS = frozenset({"/v2/enqueue", "/v2/change/enqueue"})
 STATUS = {
     "trigger": AlertStatus.FIRING, "acknowledge": AlertStatus.ACKNOWLEDGED, "resolve": AlertStatus.RESOLVED,
 }  # fmt: skip
+MOMENT_MAX = 100
 MISSING = {"missing", "string_too_short", "string_pattern_mismatch"}
 
 
@@ -49,8 +50,8 @@ def _moment(written: object) -> datetime | None:
 
     A bare day names no moment.
     """
-    if not isinstance(written, str):
-        raise ValueError("must be an ISO 8601 date and time")  # noqa: TRY004  (pydantic reports ValueErrors)
+    if not isinstance(written, str) or len(written) > MOMENT_MAX:
+        raise ValueError("must be an ISO 8601 date and time")
     if not written.strip():
         return None
     text = re.sub(r"\s*(UTC|GMT|Z)$", "Z", written.strip(), flags=re.IGNORECASE)

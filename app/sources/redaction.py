@@ -46,6 +46,10 @@ KEYS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
         (("github_pat_",), r"github_pat_\w{22,}"),
         (("xox", "xapp-"), r"(?<![A-Za-z0-9])(?:xox[a-z]|xapp)-[A-Za-z0-9-]{10,}"),
         (("hf_",), r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}"),
+        (
+            ("gsk_", "xai-", "pplx-", "nvapi-", "lsv2_", "pcsk_", "glpat-"),  # Groq, xAI, Perplexity, NVIDIA …
+            r"(?<![A-Za-z0-9])(?:gsk_|xai-|pplx-|nvapi-|lsv2_(?:pt|sk)_|pcsk_|glpat-)(?=[A-Za-z_-]{0,64}[0-9])[\w-]{20,}",
+        ),
         (("k_live_", "k_test_"), r"(?<![A-Za-z0-9])[rsp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
         (("whsec_",), r"whsec_[\w+/=-]{16,}"),
         (("eyJ",), r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)*"),  # a JWT: its header and claims are objects
@@ -120,9 +124,14 @@ class Redaction:
 
     def sample(self, sample: Sample) -> Sample:
         """Telemetry, with pseudonyms for what in its subject is somebody or some key."""
-        if not self.suspicious("\0".join(sample.subject.values())):
+        if not self.suspicious("\0".join((*sample.subject.values(), sample.service or ""))):
             return sample
-        return sample.model_copy(update={"subject": {name: self.name(of) for name, of in sample.subject.items()}})
+        return sample.model_copy(
+            update={
+                "subject": {name: self.name(of) for name, of in sample.subject.items()},
+                "service": sample.service and self.name(sample.service),
+            }
+        )
 
     def name(self, said: str, asked: "count[int] | None" = None) -> str:
         """What something is called: itself, or a pseudonym where it contains what may not be kept."""

@@ -106,4 +106,4 @@ def _severity(name: str) -> Severity | None:
         return None
 
 
-SAYS = Source(read, verify)
+SAYS = Source(read, verify, longest=1_048_576)

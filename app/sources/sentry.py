@@ -12,6 +12,7 @@ from app.domain.errors import Invalid
 from app.domain.inbound import Inbound
 from app.domain.vocabulary import Severity
 from app.sources.base import Post, Source, canonical
+from app.sources.litellm_prompts import without_prompts
 from app.sources.signatures import header
 
 NAME = "sentry"
@@ -83,7 +84,7 @@ def _event(data: object, delivery: str | None) -> Alert:
     said, issue = dug(data, "event"), _required(data, "event", "issue_id")
     tags = _tags(said)
     return canonical(
-        NAME, text_at(said, "title") or text_at(said, "metadata", "type") or f"Issue {issue}", f"issue/{issue}",
+        NAME, _title(said) or text_at(said, "metadata", "type") or f"Issue {issue}", f"issue/{issue}",
         severity=LEVELS.get(text_at(said, "level"), Severity.P2),
         description="\n".join(
             f"{name}: {text}" for name, text in {
@@ -103,13 +104,18 @@ def _issue(said: object, status: AlertStatus, delivery: str | None) -> Alert:
     if not issue:
         raise Invalid.field("data.issue.id", "is required")
     return canonical(
-        NAME, text_at(said, "title") or f"Issue {issue}", f"issue/{issue}",
+        NAME, _title(said) or f"Issue {issue}", f"issue/{issue}",
         severity=LEVELS.get(text_at(said, "level"), Severity.P2), status=status,
         description=text_at(said, "culprit"),
         labels={"project": text_at(said, "project", "slug")},
         notes={"url": text_at(said, "web_url") or text_at(said, "permalink"), "issue": text_at(said, "shortId")},
         delivery=delivery,
     )  # fmt: skip
+
+
+def _title(said: object) -> str:
+    """An exception's type and the beginning of its message, which may quote what was sent to a model."""
+    return without_prompts(text_at(said, "title"))
 
 
 def _tags(said: Any) -> dict[str, str]:

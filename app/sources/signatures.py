@@ -1,6 +1,7 @@
 """Signatures of posts, over the very bytes that came, compared in constant time."""
 
 import hmac
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,6 +12,9 @@ from app.sources.base import Forged, Post, Stale
 
 TOLERANCE_SECS = 300
 """How old a signed post may be, or how far its sender's clock ahead (Standard Webhooks' own)."""
+
+STANDARD = re.compile(r"(?:whsec_)?[A-Za-z0-9+/]+={0,2}")
+UNUSABLE = "A secret in intake.tools is none of Standard Webhooks: whsec_ and base64."
 
 
 def hmac_sha256(secret: str, content: bytes) -> str:
@@ -57,8 +61,18 @@ def standard_webhooks(post: Post, secrets: Sequence[str]) -> None:
         raise Forged("The signature is missing or wrong.")
 
 
+def no_secrets(secrets: Sequence[str]) -> str | None:
+    """Why Standard Webhooks can't be signed with one of them."""
+    try:
+        for secret in secrets:
+            _signer(secret)
+    except Forged as no:
+        return no.message
+    return None if all(map(STANDARD.fullmatch, secrets)) else UNUSABLE
+
+
 def _signer(secret: str) -> Webhook:
     try:
         return Webhook(secret)
     except (ValueError, EmptyWebhookSecretError) as no:
-        raise Forged("A secret in intake.tools is none of Standard Webhooks: whsec_ and base64.") from no
+        raise Forged(UNUSABLE) from no

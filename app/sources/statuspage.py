@@ -102,4 +102,4 @@ def _words(status: str) -> str:
     return status.replace("_", " ")
 
 
-SAYS = Source(read)
+SAYS = Source(read, universal=True)

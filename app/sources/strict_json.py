@@ -26,7 +26,7 @@ def parse_json(raw: bytes) -> object:
     """
     if not raw:
         raise Invalid.field("body", "must be JSON, but is empty")
-    openings = raw.count(b"[") + raw.count(b"{")
+    openings = _openings(raw)
     if openings > MOST_CONTAINERS:
         raise Invalid.field("body", f"must not hold more than {MOST_CONTAINERS:,} objects and lists")
     try:
@@ -38,6 +38,10 @@ def parse_json(raw: bytes) -> object:
     if openings > DEEPEST and _deeper_than(value, DEEPEST):
         raise Invalid.field("body", TOO_DEEP)
     return value
+
+
+def _openings(raw: bytes) -> int:
+    return raw.count(b"[") + raw.count(b"{")
 
 
 def _why_not(raw: bytes, wrong: orjson.JSONDecodeError) -> Invalid:
@@ -102,6 +106,8 @@ def tolerant_json(raw: bytes) -> object:
     try:
         return parse_json(raw)
     except Invalid as strict:
+        if _openings(raw) > MOST_CONTAINERS:
+            raise
         try:
             value = json.loads(raw.decode("utf-8", "replace"), strict=False, parse_constant=lambda _: None)
         except (ValueError, RecursionError):

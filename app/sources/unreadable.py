@@ -1,5 +1,6 @@
 """A post that nobody understands is an alert, too: its sender will hardly send it again."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 
@@ -9,6 +10,8 @@ from app.domain.vocabulary import Severity
 from app.sources.base import Post, canonical
 
 SHOWN = 100
+NAME = re.compile(r"[\w$@:/.-]{1,60}")
+OUT = "(a name)"
 
 
 def unreadable(name: str, post: Post, why: Invalid) -> Alert:
@@ -25,10 +28,14 @@ def unreadable(name: str, post: Post, why: Invalid) -> Alert:
 
 
 def outline(value: object, path: str = "") -> Iterator[str]:
-    """Where there is what: a line for each place in a JSON value, with its kind, and with numbers and yes or no."""
+    """Where there is what: a line for each place in a JSON value, with its kind, and with numbers and yes or no.
+
+    A name that is none, but a sentence, may be anybody's, too.
+    """
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from outline(inner, f"{path}.{str(name)[:60]}" if path else str(name)[:60])
+            shown = name if NAME.fullmatch(str(name)) else OUT
+            yield from outline(inner, f"{path}.{shown}" if path else shown)
     elif isinstance(value, list):
         yield f"{path or 'body'}: {len(value)} items"
         if value:

@@ -1,11 +1,12 @@
 """The rules of what tools send: who they are, what the operator says of them, what is kept of it."""
 
+import gzip
 import hashlib
 import hmac
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,13 @@ from cryptography.fernet import Fernet
 from app.api.http import create_app
 from app.child import CannotStart
 from app.config import Settings
+from app.domain.inbound import Inbound
+from app.domain.requests import Ingested
 from app.domain.vocabulary import Role
 from app.runtime import Gateway, gateway
+from app.service.intake import Door
+from app.sources.base import Post, Source
+from app.store.alerts import Arrival
 from app.telemetry import logs, metrics
 from tests.api.conftest import NOBODY_THERE
 from tests.support.databases import another_database
@@ -90,6 +96,7 @@ TOOLS = {
         "source": "grafana", "secrets": ["new secret", "old secret"], "service": "chat", "environment": "staging",
         "labels": {"team": "eu", "tier": "1"},
     },
+    "litellm-2": {"source": "litellm"}, "page": {"source": "statuspage"},
 }  # fmt: skip
 
 
@@ -136,6 +143,75 @@ async def test_who_cannot_sign_shows_a_key_in_a_header_or_in_the_address(tools: 
     assert (await tools.post("alertmanager", page())).status_code == 401
     assert (await tools.post(f"alertmanager/{tools.keys['viewer']}", page())).status_code == 403
     assert (await tools.post(f"nagios/{key}", page())).status_code == 404
+    assert (await tools.post("nagios", page())).status_code == 401, "what there is, is told to nobody"
+
+
+async def test_two_tools_of_one_kind_call_different_problems_the_same(tools: House) -> None:
+    body, key = page(), tools.keys["ingest"]
+    eu = await tools.took("grafana-eu", body, **signature("new secret", body))
+    own = await tools.took("grafana", body, **signature("first secret", body))
+    assert eu["id"] != own["id"]
+    over = body.replace(b'"firing"', b'"resolved"')
+    assert (await tools.took("grafana", over, **signature("first secret", over)))["id"] == own["id"]
+    budget = {"event": "budget_crossed", "event_group": "key", "key_alias": str(uuid4()), "spend": 1}
+    said = [(await tools.took(f"litellm{which}/{key}", json.dumps(budget).encode()))["id"] for which in ("", "-2", "")]
+    assert said[0] == said[2] != said[1]
+    status = {"page": {"id": str(uuid4())}, "component": {"id": "c", "name": "API", "status": "major_outage"}}
+    bodies = [json.dumps(status | {"component_update": {"id": str(uuid4())}}).encode() for _ in range(2)]
+    posted, other = [
+        await tools.took(f"{name}/{key}", b) for name, b in zip(("statuspage", "page"), bodies, strict=True)
+    ]
+    assert posted["id"] == other["id"], "a page is the same whichever way it comes"
+
+
+async def test_a_query_with_what_postgresql_cannot_hold_loses_that(tools: House) -> None:
+    report = {"results": {"results": [{"success": False, "provider": str(uuid4()), "prompt": {"label": "p"}}]}}
+    path = f"promptfoo/{tools.keys['ingest']}?service=chat%00&run_id=%00&environment=%00"
+    assert (await tools.took(path, json.dumps(report).encode()))["affected_resources"] == ["chat"]
+
+
+async def test_a_body_may_come_compressed_whether_signed_or_not(tools: House) -> None:
+    for path, secret in ((f"alertmanager/{tools.keys['ingest']}", ""), ("grafana", "first secret")):
+        name = f"packed {uuid4()}"
+        packed = gzip.compress(page(name))
+        headers = signature(secret, packed) | {"Content-Encoding": "gzip"}
+        assert (await tools.took(path, packed, **headers))["title"] == name
+    bomb = gzip.compress(bytes(40_000_000))
+    answer = await tools.post(f"alertmanager/{tools.keys['ingest']}", bomb, **{"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+
+
+async def test_a_mistake_of_ours_in_reading_loses_no_post(
+    tools: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Post) -> Inbound:
+        raise KeyError("ours")
+
+    doors = {**tools.gateway.intake.doors, "broken": Door("broken", Source(broken))}
+    monkeypatch.setitem(tools.gateway.intake.__dict__, "doors", doors)
+    incident = await tools.took(f"broken/{tools.keys['ingest']}", b'{"a": 1}')
+    assert "Reading it failed here (KeyError)" in incident["description"]
+    assert "broken could not be read" in caplog.text
+
+
+async def test_very_many_alerts_of_one_post_are_stored_a_thousand_at_a_time(
+    tools: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, sizes = tools.gateway.intake.alerts.store, list[int]()
+    claim = store.claim
+
+    async def counted(arrivals: Sequence[Arrival]) -> tuple[list[Ingested], bool]:
+        sizes.append(len(arrivals))
+        return await claim(arrivals)
+
+    monkeypatch.setitem(store.__dict__, "claim", counted)
+    [alert] = json.loads(page())["alerts"]
+    many = [alert | {"labels": {"alertname": "many", "n": str(n)}} for n in range(1500)]
+    answer = await tools.post(f"alertmanager/{tools.keys['ingest']}", json.dumps({"alerts": many}).encode())
+    assert len({one["incident_id"] for one in answer.json()["results"]}) == 1500
+    assert sizes == [1000, 500]
+    assert (await tools.http.post("/api/v2/alerts", json=many, headers={"X-API-Key": tools.keys["ingest"]})).is_success
+    assert sizes == [1000, 500] * 2
 
 
 async def test_an_empty_post_is_refused_and_an_unreadable_one_is_an_alert(tools: House) -> None:
@@ -187,6 +263,7 @@ async def test_the_key_in_an_address_is_written_down_nowhere(
     ({"tools": {"x": {"source": "nagios"}}}, "there is no source 'nagios'"),
     ({"evidence": {"enabled": True}}, r"needs a key in intake\.evidence\.keys; make one: python -c"),
     ({"phone_region": "QQ"}, r"intake\.phone_region"),
+    ({"tools": {"openai": {"secrets": ["whsec_b2xkb2xk", "not base64"]}}}, r"intake\.tools\.openai: .* whsec_ and"),
 ])  # fmt: skip
 async def test_what_cannot_be_is_said_at_the_start(url: str, intake: Mapping[str, Any], why: str) -> None:
     with pytest.raises(CannotStart, match=why):
@@ -200,11 +277,18 @@ def test_a_key_that_is_none_is_refused_without_being_shown() -> None:
     assert "c2VjcmV0" not in str(no.value)
 
 
+@pytest.mark.parametrize("secret", ["", "  ", "two\nlines", "half \ud800"])
+def test_with_a_secret_that_is_none_everybody_could_sign(secret: str) -> None:
+    with pytest.raises(ValueError, match="must be one line, and not empty"):
+        settings("postgresql://x", {"tools": {"grafana": {"secrets": ["good", secret]}}})
+
+
 async def test_evidence_is_kept_encrypted_for_admins_only(url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with house(url, {"evidence": {"enabled": True, "keys": [OLD]}}) as made:
         body = page("the prompt of ada@example.com")
-        incident = await made.took(f"grafana/{made.keys['ingest']}", body, **{"X-Own": "1", "Cookie": "secret"})
+        proofs = {"Cookie": "proof", "X-Gitlab-Token": "proof", "X-Hub-Signature-256": "proof", "DD-API-KEY": "proof"}
+        incident = await made.took(f"grafana/{made.keys['ingest']}?a=1&token=proof", body, **{"X-Own": "1"}, **proofs)
         assert incident["title"] == "the prompt of [e-mail]"
         [kept] = (await made.asks(f"incidents/{incident['id']}/evidence")).json()["evidence"]
         assert (kept["tool"], kept["size"], kept["incident_ids"]) == ("grafana", len(body), [incident["id"]])
@@ -212,7 +296,8 @@ async def test_evidence_is_kept_encrypted_for_admins_only(url: str, caplog: pyte
         assert len(kept["alert_ids"]) == 1
         shown = (await made.asks(f"evidence/{kept['id']}")).json()
         assert (shown["body"], shown["encoding"], shown["headers"]["x-own"]) == (body.decode(), "text", "1")
-        assert "cookie" not in shown["headers"]
+        assert "proof" not in str(shown)
+        assert shown["query"] == {"a": "1"}
         assert f"evidence {kept['id']} read by admin" in caplog.text
         for who in ("viewer", "responder", "ingest"):
             for path, method in (

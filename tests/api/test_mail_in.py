@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiosmtplib
 import pytest
 import trustme
+from cryptography.fernet import Fernet
 
 from app.api.mail import receiving
 from app.child import CannotStart
@@ -60,10 +61,12 @@ class Office:
 
 
 @asynccontextmanager
-async def office(url: str, key: str = "", tools: dict[str, Any] | None = None, **mail: object) -> AsyncIterator[Office]:
+async def office(
+    url: str, key: str = "", tools: dict[str, Any] | None = None, evidence: dict[str, Any] | None = None, **mail: object
+) -> AsyncIterator[Office]:
     settings = Settings.model_validate({
         "storage": {"connection_string": url}, "temporal": {"address": NOBODY_THERE},
-        "intake": {"mail": {"port": 0} | mail, "tools": tools or {}},
+        "intake": {"mail": {"port": 0} | mail, "tools": tools or {}, "evidence": evidence or {}},
         "notifications": {"smtp": {"sender": "Pager <pager@example.org>"}},
     })  # fmt: skip
     async with gateway(settings) as made, receiving(made) as port:
@@ -110,6 +113,42 @@ async def test_the_name_before_the_key_is_a_tool_of_the_settings(mail: Office) -
     await mail.send("nobody's tool", f"{mail.key}@in.example.com")
     [other] = await mail.incidents("nobody's tool")
     assert other.environment is None
+
+
+async def test_the_key_in_the_address_is_not_kept_as_evidence(url: str, mail: Office) -> None:
+    evidence = {"enabled": True, "keys": [Fernet.generate_key().decode()]}
+    async with office(url, mail.key, evidence=evidence) as keeping:
+        to = f"alerts+{mail.key}@in.example.com"
+        assert (await keeping.send("kept as it came", to, Delivered_To=to)).startswith("250")
+        [incident] = await keeping.incidents("kept as it came")
+        [kept] = (await keeping.gateway.intake.evidence.of_incident(ME, incident.id)).evidence
+        shown = await keeping.gateway.intake.evidence.get(ME, kept.id)
+        assert "alerts+[key]@in.example.com" in shown.body
+        assert mail.key not in str(shown)
+
+
+async def test_a_sender_whose_address_is_no_text_is_read_all_the_same(mail: Office) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", mail.port)
+    commands = (
+        b"EHLO x", b"MAIL FROM:<a@\xff.example> SMTPUTF8", f"RCPT TO:<{mail.key}@in.example.com>".encode(), b"DATA",
+        b"Subject: from nowhere\r\n\r\nx\r\n.", b"QUIT",
+    )  # fmt: skip
+    said = [await reader.readline()]
+    for command in commands:
+        writer.write(command + b"\r\n")
+        said.append(await reader.readline())
+        while said[-1][3:4] == b"-":
+            said.append(await reader.readline())
+    writer.close()
+    assert said[-2] == b"250 2.0.0 It is durable\r\n"
+
+
+async def test_a_thread_of_a_tool_goes_on_whatever_its_key_holds(mail: Office) -> None:
+    to = f"pingdom+{mail.key}@in.example.com"
+    await mail.send("the till", to, X_Incident_Key="till of ada@example.com", Message_ID="<till-1@example.com>")
+    await mail.send("quite other words", to, References="<till-1@example.com>")
+    [incident] = await mail.incidents("the till")
+    assert incident.alert_count == 2
 
 
 async def test_who_shows_no_key_is_told_so_and_no_more(mail: Office, caplog: pytest.LogCaptureFixture) -> None:

@@ -237,3 +237,14 @@ def test_a_description_that_cannot_be_right_is_refused(signature: dict[str, str]
     with pytest.raises(Invalid) as refusal:
         mapping(signature=signature)
     assert said in refusal.value.message
+
+
+def test_an_episode_that_becomes_worse_is_told_of_again() -> None:
+    fields = {"fields": {"title": "name", "severity": "level", "status": "state", "starts_at": "since"}}
+    once, again, worse, over = (
+        alert({"name": "x", "since": "2026-11-23T03:00:00Z"} | more, **fields).delivery
+        for more in ({"level": "P3"}, {"level": "P3"}, {"level": "P1"}, {"level": "P3", "state": "ok"})
+    )
+    assert once == again
+    assert len({once, worse, over}) == 3
+    assert alert({"name": "x", "level": "P3"}, **fields).delivery is None
