@@ -22,6 +22,7 @@ from app.integrations.rpc import Rpc
 from app.integrations.shield import stamp
 from app.integrations.transport import Rest, understood
 from app.integrations.trouble import NotOffered, Trouble
+from app.redaction import ALL_OUT, Outgoing
 
 if TYPE_CHECKING:
     from app.integrations.pb.integrations_pb2_grpc import EdgeAgentServiceAsyncStub
@@ -32,6 +33,7 @@ LEASE = timedelta(minutes=2)
 """How long a request that is being sent is left alone by others; after that, whoever took it is thought dead."""
 FAILS_MOST = 10
 """An agent that failed a request so often is not asked again."""
+INPUT_MAX = 65_536
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +49,7 @@ class Inference(Record):
 
     request_id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     model: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-    input: Annotated[str, StringConstraints(max_length=65_536)]
+    input: Annotated[str, StringConstraints(max_length=INPUT_MAX)]
     parameters: dict[str, str] = {}
     priority: Priority = Priority.MEDIUM
     may_wait: bool = True
@@ -137,19 +139,24 @@ class Queue(Protocol):
 
 @dataclass(frozen=True)
 class EdgeAgent:
-    """`rpc` is the first version's dialect, `rest` the published one: there is one of them."""
+    """`rpc` is the first version's dialect, `rest` the published one: there is one of them.
+
+    What is inferred from waits and goes there `clean`: without personal data and keys.
+    """
 
     agent_id: str
     queue: Queue
     queue_max: int = 1000
     rest: Rest | None = None
     rpc: "Rpc[EdgeAgentServiceAsyncStub] | None" = None
+    clean: Outgoing = ALL_OUT
 
     async def process_request(self, one: Inference) -> Inferred:
         """What the agent makes of it, or QUEUED where it is away and the request may wait. Raises: Trouble, QueueFull.
 
         A request that waits is durable. What the agent then makes of it is not kept: queue what has its effect there.
         """
+        one = self._cleaned(one)
         try:
             return await self._infer(one)
         except Trouble as away:
@@ -165,7 +172,7 @@ class EdgeAgent:
         Nothing is queued here. Raises: Trouble, also when the agent owes an answer and says nothing for `timeout_secs`.
         """
         rpc = self._rpc("takes no streams")
-        source = aiter(requests)
+        source = (self._cleaned(one) async for one in requests)
         try:
             first = await anext(source)
         except StopAsyncIteration:
@@ -182,7 +189,10 @@ class EdgeAgent:
         """Hands requests over to be done by `deadline`. The same `batch_id` twice is one batch. Raises: Trouble."""
         priority = max((one.priority for one in requests), default=Priority.MEDIUM)
         request = pb.BatchRequest(
-            batch_id=batch_id, requests=[_sent(one) for one in requests], priority=priority, deadline=stamp(deadline)
+            batch_id=batch_id,
+            requests=[_sent(self._cleaned(one)) for one in requests],
+            priority=priority,
+            deadline=stamp(deadline),
         )
         return await self._rpc("takes no batches").ask(
             lambda stub: stub.SubmitBatch, request,
@@ -284,6 +294,10 @@ class EdgeAgent:
                 if no.passing:
                     raise
                 yield Inferred(request_id=one.request_id, status="FAILED", metadata={"why": no.message})
+
+    def _cleaned(self, one: Inference) -> Inference:
+        said = self.clean.text(one.input)[:INPUT_MAX]
+        return one.model_copy(update={"input": said, "parameters": self.clean.texts(one.parameters)})
 
     async def _completed(self, rest: Rest, one: Inference) -> Inferred:
         body = {"model": one.model, "messages": [{"role": "user", "content": one.input}], **_numbers(one.parameters)}

@@ -19,6 +19,7 @@ from app.domain.record import Record
 from app.integrations.sentinel import data
 from app.integrations.transport import Rest, understood
 from app.integrations.trouble import Trouble
+from app.redaction import ALL_OUT, Outgoing
 
 POLICIES = 100
 REPORT = "incident.report"
@@ -121,11 +122,12 @@ class _Log(Record):
 
 @dataclass(frozen=True)
 class Governance:
-    """Without `rest` only our own rules are asked."""
+    """Without `rest` only our own rules are asked. What it is shown goes there `clean`, without personal data."""
 
     frameworks: Sequence[Framework]
     rest: Rest | None = None
     seed: bool = False
+    clean: Outgoing = ALL_OUT
 
     async def check_compliance(
         self, incident_id: str, evidence: Mapping[str, object], aware_at: datetime, now: datetime
@@ -159,7 +161,7 @@ class Governance:
         if entry is None:
             body = {
                 "action": REPORT, "resource_type": "incident", "resource_id": incident_id,
-                "details": {**details, "idempotency_key": key},
+                "details": {**self.clean.texts(details), "idempotency_key": key},
             }  # fmt: skip
             entry = await rest.ask(
                 lambda said: understood(_Logged, data(said)), "POST", "/api/v1/audit/logs", body, key=key,
@@ -193,8 +195,8 @@ class Governance:
     async def _asked(
         self, rest: Rest, incident_id: str, evidence: Mapping[str, object], now: datetime
     ) -> tuple[Breach, ...]:
-        context = {name: value if isinstance(value, str | int | float | bool) else str(value)
-                   for name, value in evidence.items()}  # fmt: skip
+        context = self.clean.texts({name: value if isinstance(value, str | int | float | bool) else str(value)
+                                    for name, value in evidence.items()})  # fmt: skip
         if self.seed:
             body = _request(incident_id, context, self.frameworks, now)
             answer = await rest.ask(lambda said: understood(_Answer, said), "POST", "/api/v1/compliance/check", body)
