@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 """Waiting requests that are sent together."""
 LEASE = timedelta(minutes=2)
-"""How long a request that is being sent is left alone by others; after that, whoever took it is thought dead."""
+"""How long a request that is being sent is left alone by others, at least; after that, whoever took it and gave no
+
+sign since is thought dead."""
+NEVER = 2**31 - 1
 FAILS_MOST = 10
 """An agent that failed a request so often is not asked again."""
 INPUT_MAX = 65_536
@@ -126,6 +129,10 @@ class Queue(Protocol):
 
     async def failed(self, request_id: str, at: datetime, most: int) -> bool:
         """It is tried again later, each time later still; False: it failed `most` times, and is gone."""
+        ...
+
+    async def hold(self, request_ids: Sequence[str], until: datetime) -> None:
+        """They are still being sent: ours until then."""
         ...
 
     async def give_back(self, request_ids: Sequence[str]) -> None:
@@ -233,15 +240,21 @@ class EdgeAgent:
         """Sends what waits, until nothing does; how many the agent has taken. Raises: Trouble when it is away.
 
         Each request leaves the queue when the agent has answered it. Who dies in between leaves it there, and it is
-        sent again, under the same `request_id`.
+        sent again, under the same `request_id`. What a well agent gives no answer to waits longer than the others.
         """
         taken = 0
-        while batch := await self.queue.take(AT_ONCE, datetime.now(UTC), LEASE):
+        while batch := await self.queue.take(AT_ONCE, datetime.now(UTC), self.lease):
             owed = {one.request_id for one in batch}
             try:
                 async for answer in self._inferred(batch):
                     owed.discard(answer.request_id)
                     taken += await self._settled(answer)
+                    await self.queue.hold(sorted(owed), datetime.now(UTC) + self.lease)
+            except Trouble:
+                if len(owed) == len(batch) and await self._well():
+                    owed.discard(batch[0].request_id)
+                    await self.queue.failed(batch[0].request_id, datetime.now(UTC), NEVER)
+                raise
             finally:
                 await self.queue.give_back(sorted(owed))
             if owed:
@@ -259,6 +272,19 @@ class EdgeAgent:
             except Exception:  # PostgreSQL may be away for a while
                 log.warning("requests that wait for the edge agent were not sent", exc_info=True)
             await asyncio.sleep(every_secs)
+
+    @property
+    def lease(self) -> timedelta:
+        """Longer than the agent may take for one answer, and for saying that it is well."""
+        asked = self.rest or self.rpc
+        return max(LEASE, timedelta(seconds=4 * asked.line.said.timeout_secs)) if asked else LEASE
+
+    async def _well(self) -> bool:
+        try:
+            await self.health()
+        except Trouble:
+            return False
+        return True
 
     async def _settled(self, answer: Inferred) -> bool:
         if answer.status != "FAILED":
