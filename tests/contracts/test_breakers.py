@@ -126,6 +126,17 @@ async def test_what_was_never_sent_says_nothing(breakers: Breakers, receiver: Ht
     assert breakers.of("shop").counts.requests == 0
 
 
+@pytest.mark.parametrize("value", ["Bearer opaque\n", "Bearer opaqu\N{LATIN SMALL LETTER E WITH ACUTE}", " opaque"])
+async def test_a_header_that_cannot_be_sent_is_named_and_not_shown(
+    http: Http, breakers: Breakers, receiver: HttpReceiver, value: str
+) -> None:
+    with pytest.raises(Invalid) as no:
+        await http.named("shop").get(receiver.url, {"authorization": value})
+    assert "headers.authorization" in str(no.value.details)
+    assert "opaqu" not in f"{no.value.message} {no.value.details}"
+    assert breakers.of("shop").counts.requests == 0
+
+
 async def test_hosts_do_not_share_a_breaker_unless_they_are_one_dependency(
     http: Http, breakers: Breakers, receiver: HttpReceiver
 ) -> None:
