@@ -94,7 +94,9 @@ def utc_now() -> datetime:
 
 
 class Breakers:
-    """`said` is how each works, by name; a name like `webhook:example.com` is looked up whole, then up to its colon.
+    """`said` is how each works, by name; a name like `webhook:example.com~1a2b3c4d` is looked up whole, then up
+
+    to its tilde, then up to its colon.
 
     `stirred` is set when there is something to tell the other processes; whoever does so holds `sharing`.
     """
@@ -153,7 +155,7 @@ class Breakers:
         return known
 
     def config(self, name: str) -> Config:
-        for found in (name, name.partition(":")[0], DEFAULTS):
+        for found in (name, name.partition("~")[0], name.partition(":")[0], DEFAULTS):
             if found in self.said:
                 return self.said[found]
         return Config()

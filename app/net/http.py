@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,15 @@ class Http:
         """The same way out to many of a kind, each host behind a breaker of its own: `kind:host`."""
         view = copy.copy(self)
         view.dependency = _host(kind)
+        return view
+
+    def by_address(self, kind: str) -> "Http":
+        """The same way out to many of a kind, each address behind a breaker of its own: `kind:host~` and a digest.
+
+        Hosts that serve many (Teams, Zapier, a gateway) answer one who is ill with 503 and all others well.
+        """
+        view = copy.copy(self)
+        view.dependency = lambda url: f"{kind}:{url.netloc.decode()}~{sha256(str(url).encode()).hexdigest()[:8]}"
         return view
 
     def calling(self, dependency: str | None) -> AbstractContextManager[Call]:

@@ -152,6 +152,28 @@ async def test_hosts_do_not_share_a_breaker_unless_they_are_one_dependency(
         assert f"http:127.0.0.1:{receiver.port}" in breakers.known
 
 
+@pytest.mark.parametrize("channel", [ChannelName.WEBHOOK, ChannelName.TEAMS])
+async def test_one_who_is_ill_delays_nobody_else_of_the_same_host(
+    breakers: Breakers, receiver: HttpReceiver, channel: ChannelName
+) -> None:
+    """Somebody's own address that answers 503 is left alone; others' there, and the settings' webhook, are not."""
+    said = Notifications.model_validate({"teams": {"webhook_url": f"{receiver.url}/usual"}})
+    async with Http(LOOPBACK, breakers=breakers) as http:
+        way = CHANNELS[channel](said, http)
+        assert way is not None
+        receiver.usually = DOWN
+        for _ in range(3):
+            with pytest.raises(Undelivered, match="503"):
+                await way.send(PAGE, way.Address(url=f"{receiver.url}/ill"))
+        receiver.usually = Reply()
+        with pytest.raises(Unasked, match=rf"{channel}:127\.0\.0\.1:{receiver.port}~[0-9a-f]{{8}} is open"):
+            await way.send(PAGE, way.Address(url=f"{receiver.url}/ill"))
+        await way.send(PAGE, way.Address(url=f"{receiver.url}/well"))
+        if channel is ChannelName.TEAMS:
+            await way.send(PAGE, way.Address())
+            assert breakers.of("teams").counts.requests == 1
+
+
 async def test_a_probe_that_is_called_off_leaves_its_place_to_the_next(
     http: Http, breakers: Breakers, receiver: HttpReceiver, clock: Clock
 ) -> None:
@@ -334,7 +356,7 @@ def test_what_is_said_of_one_goes_before_what_is_said_of_all_and_settings_before
     assert (made["slack"].failure_threshold, made["slack"].recovery.initial_secs) == (4, 7)
     assert (made["prometheus"].failure_threshold, made["defaults"].failure_threshold) == (9, 9)
     assert made["jira"].failure_threshold > 1e9
-    assert Breakers(made).config("webhook:example.com") == made["webhook"]
+    assert Breakers(made).config("webhook:example.com~1a2b3c4d") == made["webhook"]
 
 
 @pytest.mark.parametrize(("written", "says"), [
