@@ -20,7 +20,8 @@ OURS = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 GIVEN_UP_SECS = 2.0
 """Who is called off after so long has waited in vain (chosen: enrichers wait for three seconds)."""
 MOST = 1000
-"""Breakers kept; those of hosts that are well and that nobody asks go first."""
+"""Breakers kept, but for those that are set up, held by hand or under way. Those of hosts that are well go first."""
+GO_TOGETHER = 100
 
 
 class Open(Exception):
@@ -202,7 +203,14 @@ class Breakers:
     def _make_room(self) -> None:
         if len(self.known) < MOST:
             return
-        for name, known in list(self.known.items()):
-            idle = not known.under_way and not known.news and known.counts == Counts()
-            if idle and known.breaker.state is State.CLOSED and name not in self.said:
-                del self.known[name]
+        idle = [
+            known for name, known in self.known.items()
+            if not known.under_way and not known.breaker.forced and name not in self.said
+        ]  # fmt: skip
+        well = [
+            known for known in idle
+            if known.breaker.state is State.CLOSED and not known.news and known.counts == Counts()
+        ]  # fmt: skip
+        for known in well or idle[:GO_TOGETHER]:
+            metrics.breaker_turned(known.name, State.CLOSED, here=False)
+            del self.known[known.name]

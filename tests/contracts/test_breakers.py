@@ -23,7 +23,7 @@ from app.domain.vocabulary import ChannelName
 from app.enrichers.answers import Answers
 from app.enrichers.asking import asked
 from app.environment import BadSettings, load
-from app.net.breakers import Breakers, Open
+from app.net.breakers import MOST, Breakers, Open
 from app.net.http import LOOPBACK, Blocked, Http, Unanswered
 from app.runtime import circuit_breakers
 from app.service.breakers import Breaking, Why
@@ -245,6 +245,20 @@ async def test_a_mail_server_that_hangs_up_is_left_alone_and_one_that_refuses_so
         clock.passes(20)
         await mail.send(PAGE, mail.Address(email="ann@example.com"))
         assert len(await server.received()) == 1
+
+
+def test_however_many_hosts_are_ill_so_many_are_remembered_and_no_more(clock: Clock) -> None:
+    """Also while PostgreSQL is away, and none of it can be told. What somebody holds is kept."""
+    breakers = Breakers({"defaults": QUICK, "slack": QUICK}, now=clock)
+    for known in map(breakers.of, ("slack", "http:held")):
+        known.breaker = known.breaker.forced_open(clock.now)
+    with breakers.call("http:busy"):
+        for host in range(3 * MOST):
+            for _ in range(3):
+                with contextlib.suppress(TimeoutError), breakers.call(f"http:{host}"):
+                    raise TimeoutError
+            assert len(breakers.known) <= MOST
+        assert {"slack", "http:held", "http:busy", f"http:{host}"} <= breakers.known.keys()
 
 
 async def test_while_nobody_is_asked_the_last_answer_is_better_than_none(http: Http, receiver: HttpReceiver) -> None:
