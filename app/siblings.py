@@ -84,7 +84,7 @@ async def opened(
         made = Made(networks, breakers or NeverOpen(), stack)
         sentinel, shield = said.llm_sentinel, said.llm_shield
         edge, governance = said.llm_edge_agent, said.llm_governance_core
-        queue, frameworks = EdgeQueue(connections), tuple(Framework(name) for name in governance.frameworks)
+        queue, frameworks = EdgeQueue(connections), tuple(map(Framework, governance.frameworks)) or tuple(Framework)
         yield Four(
             sentinel=Sentinel(await made.rest("sentinel", sentinel, execution), sentinel.dialect == "seed", clean)
             if sentinel.asked else None,

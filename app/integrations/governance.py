@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BeforeValidator
 
-from app.domain.compliance import Checked, Framework, Verdict, check, overall
+from app.domain.compliance import Checked, Framework, Verdict, check, overall, truth
 from app.domain.record import Record
 from app.integrations.sentinel import data
 from app.integrations.transport import Rest, understood
@@ -223,7 +223,8 @@ def _request(
     """The first version's ComplianceRequest. Its `id` is the same for the same question."""
 
     def kind(name: str, **more: object) -> dict[str, object] | None:
-        return {name: str(context[name]).lower() == "true", "data_types": [], **more} if name in context else None
+        said = truth(context.get(name))
+        return None if said is None else {name: said, "data_types": [], **more}
 
     return {
         "id": str(uuid5(NAMESPACE_URL, f"{incident_id}/{now.isoformat()}")), "incident_id": incident_id,

@@ -10,7 +10,7 @@ import pytest
 from app.actions.base import Failed
 from app.crew import enriching
 from app.domain.access import Principal
-from app.domain.compliance import Evidence, Verdict
+from app.domain.compliance import Evidence, Framework, Verdict
 from app.domain.enrichment import About
 from app.domain.errors import Forbidden, NotFound
 from app.domain.sla import Targets
@@ -82,6 +82,13 @@ async def test_the_first_versions_request_says_what_is_known(other: FakeHttp) ->
     assert body["data"]["personal_data"]["contains_pii"] is True
     assert body["data"]["health_data"] is None
     assert other.items[-1].headers["authorization"] == "Bearer s3"
+    async with four(llm_governance_core=there(other, "seed", frameworks=())) as made:
+        asked = {"contains_pii": "yes", "contains_phi": "perhaps", "contains_cardholder_data": False}
+        await made.governance.check_compliance("i-1", asked, NOW, NOW)
+    data = other.bodies[-1]["data"]
+    assert (data["personal_data"]["contains_pii"], data["health_data"]) == (True, None)
+    assert data["payment_data"]["contains_cardholder_data"] is False
+    assert len(other.bodies[-1]["frameworks"]) == len(Framework)
 
 
 async def test_where_it_is_away_our_own_rules_stand_and_nothing_is_better_for_it(other: FakeHttp) -> None:
