@@ -5,7 +5,8 @@ audit-service, whose answers are {success, data}. Its engine passes whatever it 
 `is_compliant` in the other dialect, lifts no verdict: only violations count.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -130,20 +131,34 @@ class Governance:
     clean: Outgoing = ALL_OUT
 
     async def check_compliance(
-        self, incident_id: str, evidence: Mapping[str, object], aware_at: datetime, now: datetime
+        self,
+        incident_id: str,
+        evidence: Mapping[str, object],
+        aware_at: datetime,
+        now: datetime,
+        within_secs: float | None = None,
     ) -> Compliance:
-        """Never fails over Governance: where it doesn't answer, that is said, and no verdict is better for it."""
+        """Never fails over Governance: where it doesn't answer, that is said, and no verdict is better for it.
+
+        All its policies together have `within_secs`, None = as long as one question; violations found by then count.
+        """
         results = check(evidence, self.frameworks, aware_at, now)
         ours, problem = overall(results), None
-        violations: tuple[Breach, ...] = ()
+        violations: list[Breach] = []
         if self.rest is not None:
+            secs = within_secs or self.rest.line.said.timeout_secs
             try:
-                violations = await self._asked(self.rest, incident_id, evidence, now)
+                async with asyncio.timeout(secs):
+                    async for breach in self._asked(self.rest, incident_id, evidence, now):
+                        violations.append(breach)
             except Trouble as no:
                 problem = no.message
+            except TimeoutError:
+                problem = f"not all of it was answered within {secs:g} s"
         return Compliance(
             incident_id=incident_id, verdict=Verdict.VIOLATION if violations else ours, checked_at=now,
-            results=results, violations=violations, asked=self.rest is not None and problem is None, problem=problem,
+            results=results, violations=tuple(violations), asked=self.rest is not None and problem is None,
+            problem=problem,
         )  # fmt: skip
 
     async def audit_report(self, incident_id: str, key: str, details: Mapping[str, object]) -> AuditReport:
@@ -194,27 +209,31 @@ class Governance:
 
     async def _asked(
         self, rest: Rest, incident_id: str, evidence: Mapping[str, object], now: datetime
-    ) -> tuple[Breach, ...]:
+    ) -> AsyncIterator[Breach]:
+        """Raises: Trouble, after what was found."""
         context = self.clean.texts({name: value if isinstance(value, str | int | float | bool) else str(value)
                                     for name, value in evidence.items()})  # fmt: skip
         if self.seed:
             body = _request(incident_id, context, self.frameworks, now)
             answer = await rest.ask(lambda said: understood(_Answer, said), "POST", "/api/v1/compliance/check", body)
             if not answer.is_compliant and not answer.violations:
-                return (Breach(reason="Governance says that it isn't compliant, and not why"),)
-            return tuple(one.breach for one in answer.violations)
+                yield Breach(reason="Governance says that it isn't compliant, and not why")
+            for one in answer.violations:
+                yield one.breach
+            return
         listing = f"/api/v1/policies?policy_type=compliance&status=active&limit={POLICIES}"
         listed = await rest.ask(lambda said: understood(_Policies, data(said)), "GET", listing)
-        found: list[Breach] = []
         for policy in listed.policies:
             said = await rest.ask(
                 lambda said: understood(_Evaluation, data(said)), "POST",
                 f"/api/v1/policies/{quote(policy.id, safe='')}/evaluate", {"context": context},
             )  # fmt: skip
-            found += [one.breach for one in said.violations]
+            for one in said.violations:
+                yield one.breach
             if not said.passed and not said.violations:
-                found.append(Breach(policy=policy.id, title=policy.name, reason="not passed"))
-        return tuple(found)
+                yield Breach(policy=policy.id, title=policy.name, reason="not passed")
+        if len(listed.policies) >= POLICIES:
+            raise Trouble(f"only its first {POLICIES} policies were asked")
 
 
 def _request(
