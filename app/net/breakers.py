@@ -18,7 +18,9 @@ FAILURES = (OSError, httpx.HTTPError)
 OURS = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 """What was wrong with the question."""
 GIVEN_UP_SECS = 2.0
-"""Who is called off after so long has waited in vain (chosen: enrichers wait for three seconds)."""
+"""Who is called off after so long has waited in vain (chosen: enrichers wait for three seconds). But for pages: those
+
+are called off when somebody takes the incident, and have time until their deadline."""
 MOST = 1000
 """Breakers kept, but for those that are set up, held by hand or under way. Those of hosts that are well go first."""
 GO_TOGETHER = 100
@@ -114,7 +116,7 @@ class Breakers:
 
     @contextmanager
     def call(self, name: str, at_latest: timedelta | None = None) -> Iterator[Call]:
-        """Around one call. `at_latest` after it opened this caller may probe, whatever its recovery says.
+        """Around one call. `at_latest` after it opened this caller, a page, may probe, whatever its recovery says.
 
         A call that ends without an error has succeeded, unless `failed` was said of it; one that ends with one of
         `FAILURES` has failed; of any other, and of one that was called off, nothing is learned.
@@ -138,7 +140,8 @@ class Breakers:
             verdict = False
             raise
         except BaseException as other:
-            given_up = isinstance(other, asyncio.CancelledError) and time.perf_counter() - began > GIVEN_UP_SECS
+            in_vain = at_latest is None and time.perf_counter() - began > GIVEN_UP_SECS
+            given_up = isinstance(other, asyncio.CancelledError) and in_vain
             verdict = False if made.bad or given_up else None
             raise
         finally:

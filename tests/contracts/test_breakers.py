@@ -194,6 +194,24 @@ async def test_a_probe_that_is_called_off_leaves_its_place_to_the_next(
     assert (await shop.get(receiver.url, {})).status == 200
 
 
+@pytest.mark.parametrize(("at_latest", "failures"), [(None, 1), (timedelta(seconds=5), 0)])
+async def test_a_page_that_is_called_off_as_somebody_took_the_incident_says_nothing_of_a_slow_one(
+    breakers: Breakers,
+    receiver: HttpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    at_latest: timedelta | None,
+    failures: int,
+) -> None:
+    monkeypatch.setattr("app.net.breakers.GIVEN_UP_SECS", 0)
+    receiver.usually = SILENCE
+    async with Http(LOOPBACK, breakers=breakers, at_latest=at_latest) as http:
+        asking = asyncio.create_task(http.named("shop").get(receiver.url, {}))
+        await receiver.received(1)
+        asking.cancel()
+        await asyncio.wait([asking])
+    assert breakers.of("shop").counts.failures == failures
+
+
 async def test_switched_off_they_let_everything_pass(receiver: HttpReceiver) -> None:
     receiver.usually = DOWN
     async with Http(LOOPBACK, breakers=Breakers({"defaults": QUICK}, enabled=False)) as http:

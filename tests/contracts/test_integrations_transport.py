@@ -359,6 +359,7 @@ def test_the_first_versions_keys_are_understood(tmp_path: Path) -> None:
         ({"auth": "oauth2"}, "oauth2.token_url"),
         ({"auth": "basic", "username": "us"}, "need each other"),
         ({"tls_cert": __file__}, "need each other"),
+        ({"tls_ca": __file__, "endpoint": "http://sentinel"}, "must begin with https"),
         ({"endpoint": "ftp://sentinel"}, "endpoint"),
     ],
 )
