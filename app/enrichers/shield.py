@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from app.domain.enrichment import About, Found, NoAnswer
+from app.domain.enrichment import About, Found, NoAnswer, Resting
 from app.integrations.shield import Suspicion
-from app.integrations.trouble import Trouble
+from app.integrations.trouble import Trouble, Unasked
 from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Shield:
                     at=about.started_at,
                 )
             )  # fmt: skip
+        except Unasked as resting:
+            raise Resting(resting.message) from resting
         except Trouble as no:
             raise NoAnswer(no.message) from no
         what = "no threat" if threat.kind == "none" else threat.kind.replace("_", " ")

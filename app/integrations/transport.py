@@ -27,7 +27,7 @@ from app.integrating import Integration
 from app.integrations.breaking import Breakers, NeverOpen, Open
 from app.integrations.identity import Identity, secrets, sent
 from app.integrations.pace import Pace
-from app.integrations.trouble import Trouble, line
+from app.integrations.trouble import Trouble, Unasked, line
 from app.net.http import Answer, Http
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Line:
                     answered = trouble
         except Open as no:
             after = no.retry_after.total_seconds()
-            raise Trouble(
+            raise Unasked(
                 f"its circuit breaker is open for {after:.0f} s", passing=True, retry_after_secs=after
             ) from no
         raise answered

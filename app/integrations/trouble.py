@@ -32,6 +32,10 @@ class Trouble(Exception):
         self.ill = ill
 
 
+class Unasked(Trouble):
+    """Nobody was asked: its circuit breaker is open."""
+
+
 class NotOffered(Trouble):
     """The other side's API, in the dialect that is set, has nothing like it."""
 
