@@ -15,7 +15,7 @@ from app.channels import CHANNELS
 from app.child import CannotStart
 from app.config import Notifications, Settings, Smtp
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
-from app.domain.breaker import Config, Recovery, State
+from app.domain.breaker import Config, Recovery, Standing, State
 from app.domain.enrichment import Found, NoAnswer, Resting
 from app.domain.errors import Invalid
 from app.domain.notification import Unasked, Undelivered
@@ -23,7 +23,7 @@ from app.domain.vocabulary import ChannelName
 from app.enrichers.answers import Answers
 from app.enrichers.asking import asked
 from app.environment import BadSettings, load
-from app.net.breakers import MOST, Breakers, Open
+from app.net.breakers import MOST, Breakers, Counts, Open
 from app.net.http import LOOPBACK, Blocked, Http, Unanswered
 from app.runtime import circuit_breakers
 from app.service.breakers import Breaking, Why
@@ -330,6 +330,20 @@ async def test_processes_tell_each_other_and_one_of_them_makes_each_transition(c
     await one.reset(ME, "shop", Why())
     view = await one.get(ME, "shop")
     assert (view.state, view.open_count, view.failure_count) == (State.CLOSED, 0, 0)
+
+
+async def test_postgresql_keeps_those_used_last_and_what_somebody_holds(connections: Pool) -> None:
+    store = BreakerStore(connections)
+    await connections.execute("DELETE FROM breakers")
+    for name in ("first", "second", "third"):
+        await store.count({name: Counts(requests=1)})
+    await store.set(Standing(name="held", state=State.OPEN, forced=True))
+    await connections.execute(
+        "UPDATE breakers SET used_at = now() - interval '31 days' WHERE name IN ('held', 'third')"
+    )
+    await store.forget(1)
+    assert sorted(said.name for said, _ in await store.all()) == ["held", "second"]
+    await connections.execute("DELETE FROM breakers")
 
 
 async def test_without_postgresql_each_process_goes_on_alone(connections: Pool) -> None:
