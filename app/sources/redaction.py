@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from app.domain.alert import TEXT_MAX, TITLE_MAX, Alert, ChangeEvent, Event
+from app.domain.enrichment import SUMMARY_MAX, Found
 from app.domain.inbound import Sample
 from app.intake import Detector
 from app.redaction import Redactor
@@ -54,6 +55,12 @@ class Redaction(Redactor):
         if not self.suspicious("\0".join(sample.subject.values())):
             return sample
         return sample.model_copy(update={"subject": {name: self.name(of) for name, of in sample.subject.items()}})
+
+    def found(self, found: Found) -> Found:
+        """What others have said of an incident, as it may be kept."""
+        tries = count()
+        summary = cut(self.text(found.summary, tries), SUMMARY_MAX)
+        return found.model_copy(update={"summary": summary, "data": self._within(found.data, tries)})
 
     def name(self, said: str, asked: "count[int] | None" = None) -> str:
         """What something is called: itself, or a pseudonym where it contains what may not be kept."""

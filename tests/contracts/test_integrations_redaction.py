@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from app.actions.base import Tools
-from app.domain.enrichment import About
+from app.config import Settings
+from app.crew import enriching
+from app.domain.enrichment import About, Found
 from app.domain.vocabulary import Severity
 from app.enrichers import INTEGRATED
 from app.integrations.edge_agent import Inference
@@ -18,7 +20,8 @@ from app.store.database import Pool
 from app.store.edge import EdgeQueue
 from app.surroundings import Enrichment
 from tests.support.acting import action, at, incident, ran, tools
-from tests.support.siblings import NOW, FakeHttp, FakeRpc, four, rpc
+from tests.support.enriching import study
+from tests.support.siblings import NOW, FakeHttp, FakeRpc, anomaly, four, rpc
 from tests.support.vendor import up
 
 EMAIL, PHONE, CARD, KEY = "ada@example.com", "+49 30 12345678", "4111 1111 1111 1111", "sk-proj-Ab12" + "x" * 40
@@ -141,6 +144,25 @@ async def test_governance(other: FakeHttp, dialect: str) -> None:
         await made.governance.check_compliance("1", {"data_encrypted": SAID, "contains_pii": True}, NOW, NOW)
         await made.governance.audit_report("1", "k", {"verdict": SAID})
     none_of_it(*received(other))
+
+
+async def test_what_one_of_them_says_of_an_incident_is_kept_without_it(other: FakeHttp, connections: Pool) -> None:
+    """And what our own PostgreSQL says, like who is on duty, as it is."""
+    settings = Settings.model_validate({"enrichment": {"cache_ttl_secs": 0.001}})
+    other.found = [anomaly(root_cause=SAID)]
+    async with (
+        four(llm_sentinel={"endpoint": other.base}) as made,
+        enriching(settings, connections, four=made) as looking,
+        study(connections) as studied,
+    ):
+        assert [one.name for one in looking.enrichers if one.external] == ["sentinel"]
+        incident_id = await studied.opens(affected_services=["chat"])
+        await studied.ask(looking, incident_id)
+        found = (await studied.findings(incident_id))["sentinel"]
+        assert looking.clean(Found(summary=SAID, at=NOW, source="x")).summary == LEFT.replace("***", SECRET)
+    assert found.status == "found"
+    assert "[e-mail] called [phone], paid by [card], with [key]" in found.summary
+    none_of_it(found.model_dump_json().replace(SECRET, ""))
 
 
 def test_what_the_operator_wants_recognised_is() -> None:
