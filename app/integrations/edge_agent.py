@@ -349,6 +349,7 @@ class Talk:
     ) -> None:
         self.rpc, self.first, self.more = rpc, first, more
         self.owed: set[str] = set()
+        self.all_sent = more is None
         self.open = asyncio.Event()
         self.call: Any = None
         self.shown: dict[str, str] = {}
@@ -381,7 +382,7 @@ class Talk:
         finally:
             reading.cancel()
         if said is grpc.aio.EOF:
-            if self.owed:
+            if self.owed or not self.all_sent:
                 raise Trouble("the stream ended too early", passing=True, doubtful=True, ill=True)
             return None
         answer = _answered(said)
@@ -400,6 +401,7 @@ class Talk:
             async for one in self.more:
                 self.owed.add(one.request_id)
                 yield _sent(one)
+        self.all_sent = True
 
 
 async def _each(requests: Iterable[Inference]) -> AsyncIterator[Inference]:
