@@ -44,7 +44,10 @@ class Enriched(Record):
 
 @dataclass(frozen=True)
 class Enriching:
-    """`at_once`: how many look-ups of one incident run at the same time; `budget_secs`: for all of them together."""
+    """`at_once`: how many look-ups of one incident run at the same time; `budget_secs`: for all of them together.
+
+    `clean` takes personal data and keys out of what others than our own PostgreSQL say.
+    """
 
     enrichers: Sequence[Enricher]
     store: EnrichmentStore
@@ -52,6 +55,7 @@ class Enriching:
     observe: Observe
     at_once: int = 5
     budget_secs: float = 10
+    clean: Callable[[Found], Found] = bounded
 
     @property
     def external(self) -> bool:
@@ -106,6 +110,8 @@ class Enriching:
         async def ask() -> Found:
             async with asyncio.timeout(enricher.timeout_secs):
                 found = await enricher.look_up(about)
-            return bounded(found) if found is not None else Found(summary="", at=about.at, source="")
+            if found is None:
+                return Found(summary="", at=about.at, source="")
+            return bounded(self.clean(found) if enricher.external else found)
 
         return await self.answers.get(enricher.name, enricher.key(about), ask)

@@ -12,7 +12,7 @@ COMMANDS = ("list", "open", "close", "reset")
 
 app = typer.Typer(no_args_is_help=True, help="Circuit breakers: who is not asked at present.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As listed, like slack or webhook:example.com.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As listed, like slack or webhook:example.com~1a2b3c4d.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; shown beside the breaker.")]
 
 

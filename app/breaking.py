@@ -154,7 +154,7 @@ BUILT_IN: Mapping[str, BreakerSettings] = {
     "webhook": _WAY,
     "apprise": _WAY,
 }
-"""What each is where the settings say nothing; `webhook` stands for every webhook:<host>.
+"""What each is where the settings say nothing; `webhook` stands for every webhook:<host>~<digest of the address>.
 
 Tokens need their issuer: he is asked again as soon as without a breaker.
 """

@@ -40,7 +40,7 @@ from app.enrichers.base import Stores
 from app.integrations.four import NOBODY, Four
 from app.net.breakers import Breakers
 from app.net.http import Http
-from app.runtime import NO_ACTIONS, accepting, link, lived, public, reachable, targets, watchdog
+from app.runtime import NO_ACTIONS, accepting, link, lived, public, reachable, redacting, targets, watchdog
 from app.service.breakers import Breaking
 from app.service.clicks import OneClick
 from app.service.incidents import Incidents
@@ -96,7 +96,7 @@ async def enriching(
         try:
             yield Enriching(
                 [enricher for enricher in made if enricher is not None], EnrichmentStore(connections), answers,
-                metrics.enriched, said.max_concurrent, said.timeout_secs,
+                metrics.enriched, said.max_concurrent, said.timeout_secs, redacting(settings).found,
             )  # fmt: skip
         finally:
             await answers.close()

@@ -52,6 +52,8 @@ class Integration(Section):
             raise ValueError(f"auth_token_env: the environment has no variable {self.auth_token_env}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key need each other")
+        if (self.tls_cert or self.tls_ca) and self.endpoint is not None and self.endpoint.startswith("http:"):
+            raise ValueError("tls_cert and tls_ca mean nothing with http: the endpoint must begin with https://")
         if self.auth == "oauth2" and self.oauth2 is None:
             raise ValueError("auth is oauth2, but there is no oauth2.token_url")
         if self.auth == "basic" and (self.username is None or self.password is None):

@@ -152,7 +152,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         channels(settings, breakers) as ways,
         tokens(settings, breakers) as trusted,
         limits(settings) as limited,
-        siblings.opened(settings.integrations, reachable(settings), connections, breakers) as four,
+        siblings.opened(settings.integrations, reachable(settings), connections, breakers, redacting(settings)) as four,
         books.actions(
             settings, reachable(settings), ways, books.nobody, partial(link, settings),
             sharing(breakers, connections), four,

@@ -20,6 +20,7 @@ from app.integrations.sentinel import Sentinel
 from app.integrations.shield import Shield, signed
 from app.integrations.transport import Line, Rest, execution
 from app.net.http import Http, Network
+from app.redaction import Outgoing, Redactor
 from app.store.database import Pool
 from app.store.edge import EdgeQueue
 from app.telemetry.integrations import requested
@@ -70,25 +71,31 @@ def trusting(http: Http, said: Integration) -> Http:
 
 @asynccontextmanager
 async def opened(
-    said: Integrations, networks: Sequence[Network], connections: Pool, breakers: Breakers | None = None
+    said: Integrations,
+    networks: Sequence[Network],
+    connections: Pool,
+    breakers: Breakers | None = None,
+    redactor: Redactor | None = None,
 ) -> AsyncIterator[Four]:
-    """Those that are set up; none of them need be there yet."""
+    """Those that are set up; none of them need be there yet. They are told what `redactor` leaves of a text."""
+    usual = redactor or Redactor()
+    clean = Outgoing(usual.detectors, usual.region)
     async with AsyncExitStack() as stack:
         made = Made(networks, breakers or NeverOpen(), stack)
         sentinel, shield = said.llm_sentinel, said.llm_shield
         edge, governance = said.llm_edge_agent, said.llm_governance_core
-        queue, frameworks = EdgeQueue(connections), tuple(Framework(name) for name in governance.frameworks)
+        queue, frameworks = EdgeQueue(connections), tuple(map(Framework, governance.frameworks)) or tuple(Framework)
         yield Four(
-            sentinel=Sentinel(await made.rest("sentinel", sentinel, execution), sentinel.dialect == "seed")
+            sentinel=Sentinel(await made.rest("sentinel", sentinel, execution), sentinel.dialect == "seed", clean)
             if sentinel.asked else None,
-            shield=Shield(*await made.two("shield", shield, ShieldServiceStub, signed(shield)))
+            shield=Shield(*await made.two("shield", shield, ShieldServiceStub, signed(shield)), clean)
             if shield.asked else None,
             edge_agent=EdgeAgent(
-                edge.agent_id, queue, edge.queue_max, *await made.two("edge-agent", edge, EdgeAgentServiceStub)
+                edge.agent_id, queue, edge.queue_max, *await made.two("edge-agent", edge, EdgeAgentServiceStub), clean
             ) if edge.asked else None,
             governance=Governance(
                 frameworks, await made.rest("governance", governance) if governance.asked else None,
-                governance.dialect == "seed",
+                governance.dialect == "seed", clean,
             ),
             governance_enriches=governance.enabled and governance.enrich,
             lines=made.lines,

@@ -12,7 +12,7 @@ from activities.classifying import Classifying
 from app import siblings
 from app.config import Settings, Temporal
 from app.crew import crew, enriching, playing, status_pages
-from app.runtime import channels, circuit_breakers, database_url, reachable, sharing, temporal_client
+from app.runtime import channels, circuit_breakers, database_url, reachable, redacting, sharing, temporal_client
 from app.store.database import AWAY, pool
 from app.store.deliveries import DeliveryStore
 from app.store.runs import RunStore
@@ -40,7 +40,7 @@ async def run(settings: Settings) -> None:
         pages = await stack.enter_async_context(status_pages(settings, breakers))
         breaking = sharing(breakers, connections)
         four = await stack.enter_async_context(
-            siblings.opened(settings.integrations, reachable(settings), connections, breakers)
+            siblings.opened(settings.integrations, reachable(settings), connections, breakers, redacting(settings))
         )
         around = await stack.enter_async_context(enriching(settings, connections, breakers, four))
         client = await connected(settings.temporal, stop)

@@ -10,7 +10,6 @@ from app.actions.base import Done, Failed, Plain, Situation, Tools
 from app.domain.enrichment import cut
 from app.domain.record import Record
 from app.integrations.edge_agent import EdgeAgent, Inference, Priority
-from app.telemetry.logs import redacted
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 KEPT = 4000
@@ -20,9 +19,10 @@ KEPT = 4000
 class EdgeAgentInfer(Plain):
     """The step's key is the request's id, so that asking twice is asking once, as far as the agent takes ids.
 
-    `model` and `input`: what is inferred from what, without what looks like a secret. `parameters`: temperature and
-    the like. `priority`: 1 (low) to 4 (critical). `may_wait`: an agent that is away gets it when it is back, and its
-    answer is then not kept. In the output `status` is COMPLETED or QUEUED, `result` cut to 4,000 characters.
+    `model` and `input`: what is inferred from what, without personal data and what looks like a secret.
+    `parameters`: temperature and the like. `priority`: 1 (low) to 4 (critical). `may_wait`: an agent that is away gets
+    it when it is back, and its answer is then not kept. In the output `status` is COMPLETED or QUEUED, `result` cut to
+    4,000 characters.
     """
 
     agent: EdgeAgent
@@ -49,12 +49,16 @@ class EdgeAgentInfer(Plain):
 
     async def run(self, asked: Parameters, at: Situation) -> Done:
         request = Inference(
-            request_id=at.key[:255], model=asked.model, input=redacted(asked.input), parameters=asked.parameters,
+            request_id=at.key[:255], model=asked.model, input=asked.input, parameters=asked.parameters,
             priority=asked.priority, may_wait=asked.may_wait, at=at.now,
         )  # fmt: skip
         found = await answered(self.agent.process_request(request), "Edge-Agent")
         why = f", as it is away: {found.metadata.get('why', '')}" if found.status == "QUEUED" else ""
         return Done(
             summary=cut(f"{asked.model}: {found.status.lower()}{why}", 500),
-            output={"status": found.status, "result": cut(redacted(found.result), KEPT), "request_id": at.key[:255]},
+            output={
+                "status": found.status,
+                "result": cut(self.agent.clean.text(found.result), KEPT),
+                "request_id": at.key[:255],
+            },
         )

@@ -16,7 +16,7 @@ class SentinelAnalyze(Plain):
     """It only reads: twice is harmless.
 
     `service`: none = the first one the incident affects. `hours`: how far back, 1 to 168. `telemetry`: an event as
-    Sentinel takes them; none = only what it has found by itself is looked at.
+    Sentinel takes them, sent without personal data and keys; none = only what it has found by itself is looked at.
     """
 
     client: Sentinel

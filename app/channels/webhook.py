@@ -35,7 +35,7 @@ class Webhook:
 
     @classmethod
     def configured(cls, said: Notifications, http: Http) -> Self:
-        return cls(http.by_host("webhook"), said.webhook.secrets)
+        return cls(http.by_address("webhook"), said.webhook.secrets)
 
     async def send(self, message: Message, to: Address) -> Receipt:
         """Raises: Undelivered."""

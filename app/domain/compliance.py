@@ -87,9 +87,13 @@ class Evidence(Record):
 
 
 def gathered(tags: Mapping[str, str], incident_class: str | None, said: Evidence | None = None) -> dict[str, object]:
-    """What is known of an incident: what was said of it just now, else its tags by the same names, else its class."""
-    known: dict[str, object] = {"contains_pii": True} if incident_class == "privacy.pii_leak" else {}
-    known |= {name: tags[name] for name in Evidence.model_fields if name in tags}
+    """What is known of an incident: what was said of it just now, else its tags by the same names, else its class.
+
+    A leak of personal data whose tags, which come from outside, deny that there is any: that is not known.
+    """
+    known: dict[str, object] = {name: tags[name] for name in Evidence.model_fields if name in tags}
+    if incident_class == "privacy.pii_leak" and truth(known.setdefault("contains_pii", True)) is not True:
+        del known["contains_pii"]
     return known | (said.model_dump(exclude_none=True) if said else {})
 
 

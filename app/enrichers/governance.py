@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from app.integrations.governance import Governance as Client
 
 CONCERNED = ("privacy.", "compliance.")
+OF_PATIENCE = 0.8
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Governance:
         if not (about.incident_class or "").startswith(CONCERNED) and about.category != "compliance":
             return None
         evidence = gathered(about.tags, about.incident_class)
-        found = await self.client.check_compliance(about.incident_id, evidence, about.started_at, about.at)
+        within_secs = self.timeout_secs * OF_PATIENCE  # our own rules' verdict must not be lost with Governance's
+        found = await self.client.check_compliance(about.incident_id, evidence, about.started_at, about.at, within_secs)
         broken = [f"{one.rule} ({one.reason})" for one in found.results if one.verdict == Verdict.VIOLATION]
         broken += [f"{one.policy or 'Governance'} ({one.reason})" for one in found.violations]
         open_ = [one.rule for one in found.results if one.verdict == Verdict.UNKNOWN]

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from app.domain.enrichment import About, Found, NoAnswer, ago
-from app.integrations.trouble import Trouble
+from app.domain.enrichment import About, Found, NoAnswer, Resting, ago
+from app.integrations.trouble import Trouble, Unasked
 from app.surroundings import Enrichment
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Sentinel:
             return None
         try:
             found = await self.client.fetch_alerts(LIMIT, service=service, model=model, hours=HOURS)
+        except Unasked as resting:
+            raise Resting(resting.message) from resting
         except Trouble as no:
             raise NoAnswer(no.message) from no
         if not found:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from app.domain.enrichment import About, Found, NoAnswer
+from app.domain.enrichment import About, Found, NoAnswer, Resting
 from app.integrations.shield import Suspicion
-from app.integrations.trouble import Trouble
+from app.integrations.trouble import Trouble, Unasked
 from app.surroundings import Enrichment
-from app.telemetry.logs import redacted
 
 if TYPE_CHECKING:
     from app.integrations.four import Four
@@ -20,7 +19,7 @@ CONCERNED = ("security.", "safety.", "privacy.")
 
 @dataclass(frozen=True)
 class Shield:
-    """It is told title and description, without what looks like a secret."""
+    """It is told title and description, without personal data and what looks like a secret."""
 
     client: Client
     timeout_secs: float
@@ -41,10 +40,12 @@ class Shield:
             threat = await self.client.analyze_threat(
                 Suspicion(
                     id=about.incident_id, kind=about.incident_class or about.incident_type, source=about.source,
-                    text=redacted(f"{about.title}\n{about.description}".strip()), severity=about.severity,
+                    text=f"{about.title}\n{about.description}".strip(), severity=about.severity,
                     at=about.started_at,
                 )
             )  # fmt: skip
+        except Unasked as resting:
+            raise Resting(resting.message) from resting
         except Trouble as no:
             raise NoAnswer(no.message) from no
         what = "no threat" if threat.kind == "none" else threat.kind.replace("_", " ")

@@ -22,6 +22,7 @@ from app.integrations.rpc import Rpc
 from app.integrations.shield import stamp
 from app.integrations.transport import Rest, understood
 from app.integrations.trouble import NotOffered, Trouble
+from app.redaction import ALL_OUT, Outgoing
 
 if TYPE_CHECKING:
     from app.integrations.pb.integrations_pb2_grpc import EdgeAgentServiceAsyncStub
@@ -29,9 +30,13 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 """Waiting requests that are sent together."""
 LEASE = timedelta(minutes=2)
-"""How long a request that is being sent is left alone by others; after that, whoever took it is thought dead."""
+"""How long a request that is being sent is left alone by others, at least; after that, whoever took it and gave no
+
+sign since is thought dead."""
+NEVER = 2**31 - 1
 FAILS_MOST = 10
 """An agent that failed a request so often is not asked again."""
+INPUT_MAX = 65_536
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +52,7 @@ class Inference(Record):
 
     request_id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     model: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-    input: Annotated[str, StringConstraints(max_length=65_536)]
+    input: Annotated[str, StringConstraints(max_length=INPUT_MAX)]
     parameters: dict[str, str] = {}
     priority: Priority = Priority.MEDIUM
     may_wait: bool = True
@@ -126,6 +131,10 @@ class Queue(Protocol):
         """It is tried again later, each time later still; False: it failed `most` times, and is gone."""
         ...
 
+    async def hold(self, request_ids: Sequence[str], until: datetime) -> None:
+        """They are still being sent: ours until then."""
+        ...
+
     async def give_back(self, request_ids: Sequence[str]) -> None:
         """They were not sent, or nobody knows: others may send them at once."""
         ...
@@ -137,19 +146,24 @@ class Queue(Protocol):
 
 @dataclass(frozen=True)
 class EdgeAgent:
-    """`rpc` is the first version's dialect, `rest` the published one: there is one of them."""
+    """`rpc` is the first version's dialect, `rest` the published one: there is one of them.
+
+    What is inferred from waits and goes there `clean`: without personal data and keys.
+    """
 
     agent_id: str
     queue: Queue
     queue_max: int = 1000
     rest: Rest | None = None
     rpc: "Rpc[EdgeAgentServiceAsyncStub] | None" = None
+    clean: Outgoing = ALL_OUT
 
     async def process_request(self, one: Inference) -> Inferred:
         """What the agent makes of it, or QUEUED where it is away and the request may wait. Raises: Trouble, QueueFull.
 
         A request that waits is durable. What the agent then makes of it is not kept: queue what has its effect there.
         """
+        one = self._cleaned(one)
         try:
             return await self._infer(one)
         except Trouble as away:
@@ -165,7 +179,7 @@ class EdgeAgent:
         Nothing is queued here. Raises: Trouble, also when the agent owes an answer and says nothing for `timeout_secs`.
         """
         rpc = self._rpc("takes no streams")
-        source = aiter(requests)
+        source = (self._cleaned(one) async for one in requests)
         try:
             first = await anext(source)
         except StopAsyncIteration:
@@ -182,7 +196,10 @@ class EdgeAgent:
         """Hands requests over to be done by `deadline`. The same `batch_id` twice is one batch. Raises: Trouble."""
         priority = max((one.priority for one in requests), default=Priority.MEDIUM)
         request = pb.BatchRequest(
-            batch_id=batch_id, requests=[_sent(one) for one in requests], priority=priority, deadline=stamp(deadline)
+            batch_id=batch_id,
+            requests=[_sent(self._cleaned(one)) for one in requests],
+            priority=priority,
+            deadline=stamp(deadline),
         )
         return await self._rpc("takes no batches").ask(
             lambda stub: stub.SubmitBatch, request,
@@ -223,15 +240,21 @@ class EdgeAgent:
         """Sends what waits, until nothing does; how many the agent has taken. Raises: Trouble when it is away.
 
         Each request leaves the queue when the agent has answered it. Who dies in between leaves it there, and it is
-        sent again, under the same `request_id`.
+        sent again, under the same `request_id`. What a well agent gives no answer to waits longer than the others.
         """
         taken = 0
-        while batch := await self.queue.take(AT_ONCE, datetime.now(UTC), LEASE):
+        while batch := await self.queue.take(AT_ONCE, datetime.now(UTC), self.lease):
             owed = {one.request_id for one in batch}
             try:
                 async for answer in self._inferred(batch):
                     owed.discard(answer.request_id)
                     taken += await self._settled(answer)
+                    await self.queue.hold(sorted(owed), datetime.now(UTC) + self.lease)
+            except Trouble:
+                if len(owed) == len(batch) and await self._well():
+                    owed.discard(batch[0].request_id)
+                    await self.queue.failed(batch[0].request_id, datetime.now(UTC), NEVER)
+                raise
             finally:
                 await self.queue.give_back(sorted(owed))
             if owed:
@@ -249,6 +272,19 @@ class EdgeAgent:
             except Exception:  # PostgreSQL may be away for a while
                 log.warning("requests that wait for the edge agent were not sent", exc_info=True)
             await asyncio.sleep(every_secs)
+
+    @property
+    def lease(self) -> timedelta:
+        """Longer than the agent may take for one answer, and for saying that it is well."""
+        asked = self.rest or self.rpc
+        return max(LEASE, timedelta(seconds=4 * asked.line.said.timeout_secs)) if asked else LEASE
+
+    async def _well(self) -> bool:
+        try:
+            await self.health()
+        except Trouble:
+            return False
+        return True
 
     async def _settled(self, answer: Inferred) -> bool:
         if answer.status != "FAILED":
@@ -285,6 +321,10 @@ class EdgeAgent:
                     raise
                 yield Inferred(request_id=one.request_id, status="FAILED", metadata={"why": no.message})
 
+    def _cleaned(self, one: Inference) -> Inference:
+        said = self.clean.text(one.input)[:INPUT_MAX]
+        return one.model_copy(update={"input": said, "parameters": self.clean.texts(one.parameters)})
+
     async def _completed(self, rest: Rest, one: Inference) -> Inferred:
         body = {"model": one.model, "messages": [{"role": "user", "content": one.input}], **_numbers(one.parameters)}
         found = await rest.ask(
@@ -309,6 +349,7 @@ class Talk:
     ) -> None:
         self.rpc, self.first, self.more = rpc, first, more
         self.owed: set[str] = set()
+        self.all_sent = more is None
         self.open = asyncio.Event()
         self.call: Any = None
         self.shown: dict[str, str] = {}
@@ -341,7 +382,7 @@ class Talk:
         finally:
             reading.cancel()
         if said is grpc.aio.EOF:
-            if self.owed:
+            if self.owed or not self.all_sent:
                 raise Trouble("the stream ended too early", passing=True, doubtful=True, ill=True)
             return None
         answer = _answered(said)
@@ -360,6 +401,7 @@ class Talk:
             async for one in self.more:
                 self.owed.add(one.request_id)
                 yield _sent(one)
+        self.all_sent = True
 
 
 async def _each(requests: Iterable[Inference]) -> AsyncIterator[Inference]:

@@ -5,7 +5,8 @@ audit-service, whose answers are {success, data}. Its engine passes whatever it 
 `is_compliant` in the other dialect, lifts no verdict: only violations count.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,11 +15,12 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BeforeValidator
 
-from app.domain.compliance import Checked, Framework, Verdict, check, overall
+from app.domain.compliance import Checked, Framework, Verdict, check, overall, truth
 from app.domain.record import Record
 from app.integrations.sentinel import data
 from app.integrations.transport import Rest, understood
 from app.integrations.trouble import Trouble
+from app.redaction import ALL_OUT, Outgoing
 
 POLICIES = 100
 REPORT = "incident.report"
@@ -121,27 +123,42 @@ class _Log(Record):
 
 @dataclass(frozen=True)
 class Governance:
-    """Without `rest` only our own rules are asked."""
+    """Without `rest` only our own rules are asked. What it is shown goes there `clean`, without personal data."""
 
     frameworks: Sequence[Framework]
     rest: Rest | None = None
     seed: bool = False
+    clean: Outgoing = ALL_OUT
 
     async def check_compliance(
-        self, incident_id: str, evidence: Mapping[str, object], aware_at: datetime, now: datetime
+        self,
+        incident_id: str,
+        evidence: Mapping[str, object],
+        aware_at: datetime,
+        now: datetime,
+        within_secs: float | None = None,
     ) -> Compliance:
-        """Never fails over Governance: where it doesn't answer, that is said, and no verdict is better for it."""
+        """Never fails over Governance: where it doesn't answer, that is said, and no verdict is better for it.
+
+        All its policies together have `within_secs`, None = as long as one question; violations found by then count.
+        """
         results = check(evidence, self.frameworks, aware_at, now)
         ours, problem = overall(results), None
-        violations: tuple[Breach, ...] = ()
+        violations: list[Breach] = []
         if self.rest is not None:
+            secs = within_secs or self.rest.line.said.timeout_secs
             try:
-                violations = await self._asked(self.rest, incident_id, evidence, now)
+                async with asyncio.timeout(secs):
+                    async for breach in self._asked(self.rest, incident_id, evidence, now):
+                        violations.append(breach)
             except Trouble as no:
                 problem = no.message
+            except TimeoutError:
+                problem = f"not all of it was answered within {secs:g} s"
         return Compliance(
             incident_id=incident_id, verdict=Verdict.VIOLATION if violations else ours, checked_at=now,
-            results=results, violations=violations, asked=self.rest is not None and problem is None, problem=problem,
+            results=results, violations=tuple(violations), asked=self.rest is not None and problem is None,
+            problem=problem,
         )  # fmt: skip
 
     async def audit_report(self, incident_id: str, key: str, details: Mapping[str, object]) -> AuditReport:
@@ -159,7 +176,7 @@ class Governance:
         if entry is None:
             body = {
                 "action": REPORT, "resource_type": "incident", "resource_id": incident_id,
-                "details": {**details, "idempotency_key": key},
+                "details": {**self.clean.texts(details), "idempotency_key": key},
             }  # fmt: skip
             entry = await rest.ask(
                 lambda said: understood(_Logged, data(said)), "POST", "/api/v1/audit/logs", body, key=key,
@@ -192,27 +209,31 @@ class Governance:
 
     async def _asked(
         self, rest: Rest, incident_id: str, evidence: Mapping[str, object], now: datetime
-    ) -> tuple[Breach, ...]:
-        context = {name: value if isinstance(value, str | int | float | bool) else str(value)
-                   for name, value in evidence.items()}  # fmt: skip
+    ) -> AsyncIterator[Breach]:
+        """Raises: Trouble, after what was found."""
+        context = self.clean.texts({name: value if isinstance(value, str | int | float | bool) else str(value)
+                                    for name, value in evidence.items()})  # fmt: skip
         if self.seed:
             body = _request(incident_id, context, self.frameworks, now)
             answer = await rest.ask(lambda said: understood(_Answer, said), "POST", "/api/v1/compliance/check", body)
             if not answer.is_compliant and not answer.violations:
-                return (Breach(reason="Governance says that it isn't compliant, and not why"),)
-            return tuple(one.breach for one in answer.violations)
+                yield Breach(reason="Governance says that it isn't compliant, and not why")
+            for one in answer.violations:
+                yield one.breach
+            return
         listing = f"/api/v1/policies?policy_type=compliance&status=active&limit={POLICIES}"
         listed = await rest.ask(lambda said: understood(_Policies, data(said)), "GET", listing)
-        found: list[Breach] = []
         for policy in listed.policies:
             said = await rest.ask(
                 lambda said: understood(_Evaluation, data(said)), "POST",
                 f"/api/v1/policies/{quote(policy.id, safe='')}/evaluate", {"context": context},
             )  # fmt: skip
-            found += [one.breach for one in said.violations]
+            for one in said.violations:
+                yield one.breach
             if not said.passed and not said.violations:
-                found.append(Breach(policy=policy.id, title=policy.name, reason="not passed"))
-        return tuple(found)
+                yield Breach(policy=policy.id, title=policy.name, reason="not passed")
+        if len(listed.policies) >= POLICIES:
+            raise Trouble(f"only its first {POLICIES} policies were asked")
 
 
 def _request(
@@ -221,7 +242,8 @@ def _request(
     """The first version's ComplianceRequest. Its `id` is the same for the same question."""
 
     def kind(name: str, **more: object) -> dict[str, object] | None:
-        return {name: str(context[name]).lower() == "true", "data_types": [], **more} if name in context else None
+        said = truth(context.get(name))
+        return None if said is None else {name: said, "data_types": [], **more}
 
     return {
         "id": str(uuid5(NAMESPACE_URL, f"{incident_id}/{now.isoformat()}")), "incident_id": incident_id,

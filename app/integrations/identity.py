@@ -5,6 +5,7 @@ Source: RFC 6749 §2.3.1 (our name and secret as Basic authentication), §4.4 (c
 
 import asyncio
 import base64
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus, urlencode
 
@@ -14,7 +15,7 @@ from app.domain.errors import Invalid
 from app.domain.record import Record
 from app.integrating import Integration, OAuth2
 from app.integrations.trouble import Trouble, line
-from app.net.http import Answer, Blocked, Http, Unanswered
+from app.net.http import SENDABLE, Answer, Blocked, Http, Unanswered
 from app.net.slots import Busy
 
 EARLY_SECS = 30.0
@@ -69,7 +70,8 @@ class Token:
             raise Trouble(f"the token server: {no.message}", passing=no.passing) from no
         if not 200 <= answer.status < 300:
             ill = answer.status >= 500 or answer.status == 429
-            raise Trouble(f"the token server answered {answer.status}: {line(answer.text)}", passing=ill)
+            told = line(answer.text, (secret, self.said.client_secret.get_secret_value(), *secrets(headers)))
+            raise Trouble(f"the token server answered {answer.status}: {told}", passing=ill)
         try:
             given = Given.model_validate_json(answer.text)
         except ValidationError as wrong:
@@ -97,12 +99,15 @@ class Identity:
             return cls(basic(said.username, said.password.get_secret_value()))
         if said.token is None:
             return cls({})
-        secret = said.token.get_secret_value()
+        secret = said.token.get_secret_value().strip()  # files of secrets often end in a line feed
         return cls({"x-api-key": secret} if said.auth == "api_key" else {"authorization": f"Bearer {secret}"})
 
     async def headers(self) -> dict[str, str]:
         """Their names in lower case, fit for HTTP and for gRPC's metadata. Raises: Trouble."""
-        return {"authorization": f"Bearer {await self.token.get()}"} if self.token else self.fixed
+        shown = {"authorization": f"Bearer {await self.token.get()}"} if self.token else self.fixed
+        if not all(map(SENDABLE.fullmatch, shown.values())):
+            raise Trouble("our token or API key for it has a character that no header can have")
+        return shown
 
     def refused(self, shown: dict[str, str]) -> bool:
         """They didn't take `shown`; whether asking again with new headers makes sense."""
@@ -110,6 +115,13 @@ class Identity:
             return False
         self.token.refused(shown["authorization"].removeprefix("Bearer "))
         return True
+
+
+def secrets(shown: Mapping[str, str]) -> Iterator[str]:
+    """What nobody may see of headers: each value, and what follows Bearer or Basic in it."""
+    for value in shown.values():
+        yield value
+        yield value.partition(" ")[2]
 
 
 def basic(name: str, secret: str) -> dict[str, str]:

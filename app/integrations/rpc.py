@@ -10,7 +10,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 
 from app.domain.errors import Invalid
-from app.integrations.identity import Identity
+from app.integrations.identity import Identity, secrets
 from app.integrations.transport import Line
 from app.integrations.trouble import Trouble, line
 from app.net import grpc as net
@@ -82,7 +82,7 @@ class Rpc(Generic[S]):
             self._drop()
         again = code == Code.UNAUTHENTICATED and self.identity.refused(shown)
         return Trouble(
-            f"{code.name}: {line(failed.details() or '')}", passing=code in PASSING or again,
+            f"{code.name}: {line(failed.details() or '', secrets(shown))}", passing=code in PASSING or again,
             doubtful=code in PASSING - {Code.RESOURCE_EXHAUSTED}, ill=code in PASSING - NOT_ILL,
             retry_after_secs=_asked_delay(failed),
         )  # fmt: skip

@@ -16,6 +16,7 @@ from app.domain.record import Record
 from app.domain.vocabulary import Severity
 from app.integrations.transport import Rest, understood, understood_all
 from app.integrations.trouble import NotOffered, Trouble, line
+from app.redaction import ALL_OUT, Outgoing
 
 R = TypeVar("R", bound=Record)
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda said: said or ())]
@@ -87,8 +88,11 @@ class Prediction(Record):
 
 @dataclass(frozen=True)
 class Sentinel:
+    """What it is shown goes there `clean`: without personal data and keys."""
+
     rest: Rest
     seed: bool = False
+    clean: Outgoing = ALL_OUT
 
     async def fetch_alerts(
         self, limit: int = 100, *, service: str | None = None, model: str | None = None, hours: int = 1
@@ -102,7 +106,8 @@ class Sentinel:
             found = await self.rest.ask(lambda said: understood_all(Alert, opened(said)), "GET", path)
         else:
             asks = {"service": service, "model": model, "hours": hours, "limit": limit}
-            path = f"/api/v1/anomalies?{urlencode({name: value for name, value in asks.items() if value is not None})}"
+            said = self.clean.texts({name: value for name, value in asks.items() if value is not None})
+            path = f"/api/v1/anomalies?{urlencode(said)}"
             found = await self.rest.ask(lambda said: understood_all(Alert, data(said)), "GET", path)
         those = [one for one in found if service in (None, one.service) and model in (None, one.model)]
         return sorted(those, key=lambda one: one.at, reverse=True)[:limit]
@@ -112,11 +117,12 @@ class Sentinel:
 
         The published agent answers `anomaly_detected: false` to everything, as of 2026-02.
         """
+        shown = self.clean.texts(telemetry)
         if self.seed:
             return await self.rest.ask(
-                lambda said: understood(Analysis, opened(said)), "POST", "/api/v1/analyze", dict(telemetry)
+                lambda said: understood(Analysis, opened(said)), "POST", "/api/v1/analyze", shown
             )
-        body = {"telemetry": dict(telemetry), "dry_run": True}
+        body = {"telemetry": shown, "dry_run": True}
         return await self.rest.ask(
             lambda said: understood(Analysis, data(said)), "POST", "/api/v1/agents/anomaly/detect", body
         )
@@ -128,8 +134,8 @@ class Sentinel:
         if not self.seed:
             raise NotOffered("Sentinel's published API predicts no severity")
         body = {
-            "description": description, "incident_type": incident_type, "context": dict(context),
-            "historical_severity": historical,
+            "description": self.clean.text(description), "incident_type": incident_type,
+            "context": self.clean.texts(context), "historical_severity": historical,
         }  # fmt: skip
         return await self.rest.ask(
             lambda said: understood(Prediction, opened(said)), "POST", "/api/v1/predict-severity", body

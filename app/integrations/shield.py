@@ -23,6 +23,7 @@ from app.integrations.pb import integrations_pb2 as pb
 from app.integrations.rpc import Rpc
 from app.integrations.transport import Rest, execution, understood
 from app.integrations.trouble import NotOffered, Trouble
+from app.redaction import ALL_OUT, Outgoing
 
 if TYPE_CHECKING:
     from app.integrations.pb.integrations_pb2_grpc import ShieldServiceAsyncStub
@@ -124,13 +125,19 @@ class Scan(Record):
 
 @dataclass(frozen=True)
 class Shield:
-    """`rpc` is the first version's dialect, `rest` the published one: there is one of them."""
+    """`rpc` is the first version's dialect, `rest` the published one: there is one of them.
+
+    What it is shown goes there `clean`: without personal data and keys.
+    """
 
     rest: Rest | None = None
     rpc: "Rpc[ShieldServiceAsyncStub] | None" = None
+    clean: Outgoing = ALL_OUT
 
     async def analyze_threat(self, about: Suspicion) -> Threat:
         """Raises: Trouble."""
+        shown = ("text", "output", "metadata")
+        about = about.model_copy(update={name: self.clean.texts(getattr(about, name)) for name in shown})
         if self.rest is not None:
             return await _scanned(self.rest, about)
         request = pb.SecurityEventRequest(
@@ -145,8 +152,9 @@ class Shield:
     ) -> Risk:  # fmt: skip
         """Raises: Trouble; NotOffered by the published API."""
         request = pb.RiskAssessmentRequest(
-            context_id=context_id, event_ids=event_ids, assessment_type=assessment, parameters=dict(parameters or {})
-        )
+            context_id=context_id, event_ids=event_ids, assessment_type=assessment,
+            parameters=self.clean.texts(parameters or {}),
+        )  # fmt: skip
         return await self._rpc("assesses no risks").ask(lambda stub: stub.AssessRisk, request, _risk)
 
     async def report_pattern(
@@ -154,8 +162,9 @@ class Shield:
     ) -> Pattern:
         """Whether Shield knows the pattern that these events make. Raises: Trouble; NotOffered by the published API."""
         request = pb.SecurityPatternRequest(
-            pattern_type=kind, event_ids=event_ids, description=description, attributes=dict(attributes or {})
-        )
+            pattern_type=kind, event_ids=event_ids, description=self.clean.text(description),
+            attributes=self.clean.texts(attributes or {}),
+        )  # fmt: skip
         return await self._rpc("knows no patterns").ask(lambda stub: stub.ReportSecurityPattern, request, _pattern)
 
     async def mitigation_plan(self, threat: Threat, context: Mapping[str, str] | None = None) -> Plan | None:
@@ -168,7 +177,7 @@ class Shield:
             return None
         request = pb.MitigationRequest(
             threat_id=threat.id, threat_type=threat.kind, severity=WORDS[threat.severity] if threat.severity else "",
-            affected_systems=threat.affected, context=dict(context or {}),
+            affected_systems=threat.affected, context=self.clean.texts(context or {}),
         )  # fmt: skip
         return await rpc.ask(lambda stub: stub.GenerateMitigationPlan, request, _plan)
 

@@ -25,9 +25,9 @@ from tenacity import (
 
 from app.integrating import Integration
 from app.integrations.breaking import Breakers, NeverOpen, Open
-from app.integrations.identity import Identity, sent
+from app.integrations.identity import Identity, secrets, sent
 from app.integrations.pace import Pace
-from app.integrations.trouble import Trouble, line
+from app.integrations.trouble import Trouble, Unasked, line
 from app.net.http import Answer, Http
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class Line:
                     answered = trouble
         except Open as no:
             after = no.retry_after.total_seconds()
-            raise Trouble(
+            raise Unasked(
                 f"its circuit breaker is open for {after:.0f} s", passing=True, retry_after_secs=after
             ) from no
         raise answered
@@ -178,17 +178,18 @@ class Rest:
         shown = await self.identity.headers()
         answer = await self._sent(method, path, content, {**extra, **shown})
         if answer.status == 401 and self.identity.refused(shown):  # withdrawn: once more, with the next
-            answer = await self._sent(method, path, content, {**extra, **await self.identity.headers()})
-        return _json(answer, method)
+            shown = await self.identity.headers()
+            answer = await self._sent(method, path, content, {**extra, **shown})
+        return _json(answer, method, shown)
 
     async def _sent(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
         url = f"{self.line.said.endpoint}{path}"
         return await sent(self.http, method, url, content, {**self.more(), **headers}, LONGEST)
 
 
-def _json(answer: Answer, method: str) -> Any:
+def _json(answer: Answer, method: str, shown: Mapping[str, str]) -> Any:
     if not 200 <= answer.status < 300:
-        raise _refused(answer, method)
+        raise _refused(answer, method, shown)
     if not answer.text.strip():
         return None
     if len(answer.text.encode()) >= LONGEST:
@@ -199,8 +200,8 @@ def _json(answer: Answer, method: str) -> Any:
         raise Trouble(f"answered {answer.status} without JSON", doubtful=method != "GET", ill=True) from no
 
 
-def _refused(answer: Answer, method: str) -> Trouble:
-    said = f"answered {answer.status}: {line(answer.text)}"
+def _refused(answer: Answer, method: str, shown: Mapping[str, str]) -> Trouble:
+    said = f"answered {answer.status}: {line(answer.text, secrets(shown))}"
     away = answer.status >= 500
     return Trouble(
         said, passing=away or answer.status in PASSING, doubtful=away and method != "GET", ill=away,

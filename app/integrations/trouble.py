@@ -1,5 +1,9 @@
 """The one way in which a question to Sentinel, Shield, Edge-Agent or Governance fails."""
 
+from collections.abc import Iterable
+
+from app.redaction import ALL_OUT
+
 SHOWN = 200
 
 
@@ -28,10 +32,17 @@ class Trouble(Exception):
         self.ill = ill
 
 
+class Unasked(Trouble):
+    """Nobody was asked: its circuit breaker is open."""
+
+
 class NotOffered(Trouble):
     """The other side's API, in the dialect that is set, has nothing like it."""
 
 
-def line(text: str) -> str:
-    """What somebody said, short, as one printable line."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text[: 4 * SHOWN]).split())[:SHOWN]
+def line(text: str, secrets: Iterable[str] = ()) -> str:
+    """What somebody said, short, as one printable line, without our `secrets`, keys and personal data in it."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    plain = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * SHOWN])
+    return ALL_OUT.text(" ".join(plain.split()))[:SHOWN]

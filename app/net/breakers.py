@@ -18,9 +18,12 @@ FAILURES = (OSError, httpx.HTTPError)
 OURS = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 """What was wrong with the question."""
 GIVEN_UP_SECS = 2.0
-"""Who is called off after so long has waited in vain (chosen: enrichers wait for three seconds)."""
+"""Who is called off after so long has waited in vain (chosen: enrichers wait for three seconds). But for pages: those
+
+are called off when somebody takes the incident, and have time until their deadline."""
 MOST = 1000
-"""Breakers kept; those of hosts that are well and that nobody asks go first."""
+"""Breakers kept, but for those that are set up, held by hand or under way. Those of hosts that are well go first."""
+GO_TOGETHER = 100
 
 
 class Open(Exception):
@@ -94,7 +97,9 @@ def utc_now() -> datetime:
 
 
 class Breakers:
-    """`said` is how each works, by name; a name like `webhook:example.com` is looked up whole, then up to its colon.
+    """`said` is how each works, by name; a name like `webhook:example.com~1a2b3c4d` is looked up whole, then up
+
+    to its tilde, then up to its colon.
 
     `stirred` is set when there is something to tell the other processes; whoever does so holds `sharing`.
     """
@@ -111,7 +116,7 @@ class Breakers:
 
     @contextmanager
     def call(self, name: str, at_latest: timedelta | None = None) -> Iterator[Call]:
-        """Around one call. `at_latest` after it opened this caller may probe, whatever its recovery says.
+        """Around one call. `at_latest` after it opened this caller, a page, may probe, whatever its recovery says.
 
         A call that ends without an error has succeeded, unless `failed` was said of it; one that ends with one of
         `FAILURES` has failed; of any other, and of one that was called off, nothing is learned.
@@ -135,7 +140,8 @@ class Breakers:
             verdict = False
             raise
         except BaseException as other:
-            given_up = isinstance(other, asyncio.CancelledError) and time.perf_counter() - began > GIVEN_UP_SECS
+            in_vain = at_latest is None and time.perf_counter() - began > GIVEN_UP_SECS
+            given_up = isinstance(other, asyncio.CancelledError) and in_vain
             verdict = False if made.bad or given_up else None
             raise
         finally:
@@ -153,7 +159,7 @@ class Breakers:
         return known
 
     def config(self, name: str) -> Config:
-        for found in (name, name.partition(":")[0], DEFAULTS):
+        for found in (name, name.partition("~")[0], name.partition(":")[0], DEFAULTS):
             if found in self.said:
                 return self.said[found]
         return Config()
@@ -200,7 +206,14 @@ class Breakers:
     def _make_room(self) -> None:
         if len(self.known) < MOST:
             return
-        for name, known in list(self.known.items()):
-            idle = not known.under_way and not known.news and known.counts == Counts()
-            if idle and known.breaker.state is State.CLOSED and name not in self.said:
-                del self.known[name]
+        idle = [
+            known for name, known in self.known.items()
+            if not known.under_way and not known.breaker.forced and name not in self.said
+        ]  # fmt: skip
+        well = [
+            known for known in idle
+            if known.breaker.state is State.CLOSED and not known.news and known.counts == Counts()
+        ]  # fmt: skip
+        for known in well or idle[:GO_TOGETHER]:
+            metrics.breaker_turned(known.name, State.CLOSED, here=False)
+            del self.known[known.name]

@@ -6,13 +6,15 @@ Names resolve anew at each connection, so the address is checked where it is con
 import asyncio
 import copy
 import ipaddress
+import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 INWARD = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("168.63.129.16"))
 """Global by their number, but a cloud's own: Oracle's metadata (RFC 6890's block) and Azure's host agent."""
 HEADERS = {"user-agent": "llm-incident-manager", "accept": "*/*", "accept-encoding": "identity"}
+SENDABLE = re.compile(r"[!-~](?:[\t -~]*[!-~])?|")
+"""What a header can say (RFC 9110 §5.5, without what is obsolete)."""
 READ_AT_MOST = 65_536
 LOOK_UPS_AT_ONCE = 32
 
@@ -101,6 +105,13 @@ def check_url(url: str, networks: Sequence[Network]) -> None:
     address = literal(host)
     if address is not None and not allowed(address, networks):
         raise Invalid.field("url", str(Blocked(host, host)))
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises: Invalid, which names the header and not what it says: that may be a secret."""
+    for name, value in headers.items():
+        if not (SENDABLE.fullmatch(name) and SENDABLE.fullmatch(value)):
+            raise Invalid.field(f"headers.{name[:100]}", "has a character that no header can have, or ends in a blank")
 
 
 def literal(host: str) -> Address | None:
@@ -249,6 +260,15 @@ class Http:
         view.dependency = _host(kind)
         return view
 
+    def by_address(self, kind: str) -> "Http":
+        """The same way out to many of a kind, each address behind a breaker of its own: `kind:host~` and a digest.
+
+        Hosts that serve many (Teams, Zapier, a gateway) answer one who is ill with 503 and all others well.
+        """
+        view = copy.copy(self)
+        view.dependency = lambda url: f"{kind}:{url.netloc.decode()}~{sha256(str(url).encode()).hexdigest()[:8]}"
+        return view
+
     def calling(self, dependency: str | None) -> AbstractContextManager[Call]:
         """Around what goes another way than by HTTP. Raises: breakers.Open, and then nothing was sent."""
         if self.breakers is None or dependency is None:
@@ -287,6 +307,7 @@ class Http:
 
     async def _send(self, method: str, url: str, content: bytes, headers: dict[str, str], read_at_most: int) -> Answer:
         check_url(url, self.networks)
+        check_headers(headers)
         request = httpx.Request(
             method, url, headers=HEADERS | headers, content=content, extensions={"timeout": self.timeout}
         )

@@ -12,6 +12,8 @@ from app.store.database import Pool
 
 FORGOTTEN = timedelta(days=30)
 """A breaker that nobody has asked for so long is of nobody's interest (chosen), unless somebody keeps it open."""
+KEPT = 10_000
+"""Rows, beside those that somebody keeps open: hosts and addresses may be any number (chosen)."""
 MOST = 900
 """Rows that are read: those that are not closed first, then those used last (chosen: a process keeps a thousand)."""
 
@@ -35,7 +37,10 @@ ON CONFLICT (name) DO UPDATE SET requests = b.requests + excluded.requests, fail
     rejected = b.rejected + excluded.rejected, opened = b.opened + excluded.opened, used_at = now()
 """
 """In the order of the names: two processes that count the same breakers never wait for each other in a circle."""
-FORGET = "DELETE FROM breakers WHERE NOT forced AND used_at < now() - $1::interval"
+FORGET = """
+DELETE FROM breakers WHERE NOT forced AND (used_at < now() - $1::interval
+    OR name IN (SELECT name FROM breakers WHERE NOT forced ORDER BY used_at DESC, name OFFSET $2))
+"""
 
 Row = tuple[Standing, Counts]
 
@@ -64,9 +69,9 @@ class BreakerStore:
         rows = [(name, c.requests, c.failures, c.rejected, c.opened) for name, c in sorted(counts.items())]
         await self.pool.execute(COUNT, *(list(column) for column in zip(*rows, strict=True)))
 
-    async def forget(self) -> None:
-        """Removes those that nobody uses any more."""
-        await self.pool.execute(FORGET, FORGOTTEN)
+    async def forget(self, most: int = KEPT) -> None:
+        """Removes those that nobody uses any more, and what is too many, those used longest ago first."""
+        await self.pool.execute(FORGET, FORGOTTEN, most)
 
 
 def _values(made: Standing) -> Sequence[str | int | bool | datetime | None]:

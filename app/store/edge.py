@@ -23,7 +23,7 @@ RETURNING id, priority, created_at, payload
 """
 FAILED = """
 WITH gone AS (DELETE FROM edge_queue WHERE key = $1 AND attempts >= $3 RETURNING 1)
-UPDATE edge_queue SET leased_until = $2::timestamptz + make_interval(secs => least(power(2, attempts), 600))
+UPDATE edge_queue SET leased_until = $2::timestamptz + make_interval(secs => least(power(2, least(attempts, 10)), 600))
 WHERE key = $1 AND attempts < $3 RETURNING 1
 """
 
@@ -56,6 +56,10 @@ class EdgeQueue:
     async def failed(self, request_id: str, at: datetime, most: int) -> bool:
         """It is tried again 2, 4, 8 … s later, 10 min at most; False: it failed `most` times, and is gone."""
         return await self.pool.fetchval(FAILED, request_id, at, most) is not None
+
+    async def hold(self, request_ids: Sequence[str], until: datetime) -> None:
+        """They are still being sent: ours until then."""
+        await self.pool.execute("UPDATE edge_queue SET leased_until = $2 WHERE key = ANY($1)", list(request_ids), until)
 
     async def give_back(self, request_ids: Sequence[str]) -> None:
         """They were not sent, or nobody knows: others may send them at once. It doesn't count as an attempt."""

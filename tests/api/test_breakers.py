@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -72,9 +73,13 @@ async def until(http: httpx.AsyncClient, name: str, **wanted: object) -> dict[st
 
 async def test_what_the_worker_learns_is_seen_here_and_what_is_said_here_the_worker_hears(service: Service) -> None:
     async with http_receiver() as receiver:
-        receiver.usually, name = Reply(503), f"webhook:127.0.0.1:{receiver.port}"
+        receiver.usually, name = (
+            Reply(503),
+            f"webhook:127.0.0.1:{receiver.port}~{sha256(receiver.url.encode()).hexdigest()[:8]}",
+        )
         policy = {
-            "id": name.replace(":", "-"), "name": name, "conditions": {"source": [name]}, "priority": 99,
+            "id": name.translate(str.maketrans(":~", "--")), "name": name, "conditions": {"source": [name]},
+            "priority": 99,
             "levels": [{"targets": [{"type": "external", "id": receiver.url}], "escalate_after_secs": 3600}],
         }  # fmt: skip
         assert (await service.http.post("/api/v1/escalation-policies", json=policy)).status_code == 201

@@ -15,7 +15,7 @@ from app.channels import CHANNELS
 from app.child import CannotStart
 from app.config import Notifications, Settings, Smtp
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
-from app.domain.breaker import Config, Recovery, State
+from app.domain.breaker import Config, Recovery, Standing, State
 from app.domain.enrichment import Found, NoAnswer, Resting
 from app.domain.errors import Invalid
 from app.domain.notification import Unasked, Undelivered
@@ -23,7 +23,7 @@ from app.domain.vocabulary import ChannelName
 from app.enrichers.answers import Answers
 from app.enrichers.asking import asked
 from app.environment import BadSettings, load
-from app.net.breakers import Breakers, Open
+from app.net.breakers import MOST, Breakers, Counts, Open
 from app.net.http import LOOPBACK, Blocked, Http, Unanswered
 from app.runtime import circuit_breakers
 from app.service.breakers import Breaking, Why
@@ -126,6 +126,17 @@ async def test_what_was_never_sent_says_nothing(breakers: Breakers, receiver: Ht
     assert breakers.of("shop").counts.requests == 0
 
 
+@pytest.mark.parametrize("value", ["Bearer opaque\n", "Bearer opaqu\N{LATIN SMALL LETTER E WITH ACUTE}", " opaque"])
+async def test_a_header_that_cannot_be_sent_is_named_and_not_shown(
+    http: Http, breakers: Breakers, receiver: HttpReceiver, value: str
+) -> None:
+    with pytest.raises(Invalid) as no:
+        await http.named("shop").get(receiver.url, {"authorization": value})
+    assert "headers.authorization" in str(no.value.details)
+    assert "opaqu" not in f"{no.value.message} {no.value.details}"
+    assert breakers.of("shop").counts.requests == 0
+
+
 async def test_hosts_do_not_share_a_breaker_unless_they_are_one_dependency(
     http: Http, breakers: Breakers, receiver: HttpReceiver
 ) -> None:
@@ -139,6 +150,28 @@ async def test_hosts_do_not_share_a_breaker_unless_they_are_one_dependency(
         assert (await http.get(receiver.url, {})).status == 503
         assert (await http.named(None).get(receiver.url, {})).status == 503
         assert f"http:127.0.0.1:{receiver.port}" in breakers.known
+
+
+@pytest.mark.parametrize("channel", [ChannelName.WEBHOOK, ChannelName.TEAMS])
+async def test_one_who_is_ill_delays_nobody_else_of_the_same_host(
+    breakers: Breakers, receiver: HttpReceiver, channel: ChannelName
+) -> None:
+    """Somebody's own address that answers 503 is left alone; others' there, and the settings' webhook, are not."""
+    said = Notifications.model_validate({"teams": {"webhook_url": f"{receiver.url}/usual"}})
+    async with Http(LOOPBACK, breakers=breakers) as http:
+        way = CHANNELS[channel](said, http)
+        assert way is not None
+        receiver.usually = DOWN
+        for _ in range(3):
+            with pytest.raises(Undelivered, match="503"):
+                await way.send(PAGE, way.Address(url=f"{receiver.url}/ill"))
+        receiver.usually = Reply()
+        with pytest.raises(Unasked, match=rf"{channel}:127\.0\.0\.1:{receiver.port}~[0-9a-f]{{8}} is open"):
+            await way.send(PAGE, way.Address(url=f"{receiver.url}/ill"))
+        await way.send(PAGE, way.Address(url=f"{receiver.url}/well"))
+        if channel is ChannelName.TEAMS:
+            await way.send(PAGE, way.Address())
+            assert breakers.of("teams").counts.requests == 1
 
 
 async def test_a_probe_that_is_called_off_leaves_its_place_to_the_next(
@@ -159,6 +192,24 @@ async def test_a_probe_that_is_called_off_leaves_its_place_to_the_next(
     assert breakers.of("shop").breaker.state is State.HALF_OPEN
     receiver.usually = Reply()
     assert (await shop.get(receiver.url, {})).status == 200
+
+
+@pytest.mark.parametrize(("at_latest", "failures"), [(None, 1), (timedelta(seconds=5), 0)])
+async def test_a_page_that_is_called_off_as_somebody_took_the_incident_says_nothing_of_a_slow_one(
+    breakers: Breakers,
+    receiver: HttpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    at_latest: timedelta | None,
+    failures: int,
+) -> None:
+    monkeypatch.setattr("app.net.breakers.GIVEN_UP_SECS", 0)
+    receiver.usually = SILENCE
+    async with Http(LOOPBACK, breakers=breakers, at_latest=at_latest) as http:
+        asking = asyncio.create_task(http.named("shop").get(receiver.url, {}))
+        await receiver.received(1)
+        asking.cancel()
+        await asyncio.wait([asking])
+    assert breakers.of("shop").counts.failures == failures
 
 
 async def test_switched_off_they_let_everything_pass(receiver: HttpReceiver) -> None:
@@ -214,6 +265,20 @@ async def test_a_mail_server_that_hangs_up_is_left_alone_and_one_that_refuses_so
         assert len(await server.received()) == 1
 
 
+def test_however_many_hosts_are_ill_so_many_are_remembered_and_no_more(clock: Clock) -> None:
+    """Also while PostgreSQL is away, and none of it can be told. What somebody holds is kept."""
+    breakers = Breakers({"defaults": QUICK, "slack": QUICK}, now=clock)
+    for known in map(breakers.of, ("slack", "http:held")):
+        known.breaker = known.breaker.forced_open(clock.now)
+    with breakers.call("http:busy"):
+        for host in range(3 * MOST):
+            for _ in range(3):
+                with contextlib.suppress(TimeoutError), breakers.call(f"http:{host}"):
+                    raise TimeoutError
+            assert len(breakers.known) <= MOST
+        assert {"slack", "http:held", "http:busy", f"http:{host}"} <= breakers.known.keys()
+
+
 async def test_while_nobody_is_asked_the_last_answer_is_better_than_none(http: Http, receiver: HttpReceiver) -> None:
     at, loki = datetime(2026, 11, 29, 11, 5, tzinfo=UTC), http.named("loki")
     answers = Answers.made(0.001)
@@ -265,6 +330,20 @@ async def test_processes_tell_each_other_and_one_of_them_makes_each_transition(c
     await one.reset(ME, "shop", Why())
     view = await one.get(ME, "shop")
     assert (view.state, view.open_count, view.failure_count) == (State.CLOSED, 0, 0)
+
+
+async def test_postgresql_keeps_those_used_last_and_what_somebody_holds(connections: Pool) -> None:
+    store = BreakerStore(connections)
+    await connections.execute("DELETE FROM breakers")
+    for name in ("first", "second", "third"):
+        await store.count({name: Counts(requests=1)})
+    await store.set(Standing(name="held", state=State.OPEN, forced=True))
+    await connections.execute(
+        "UPDATE breakers SET used_at = now() - interval '31 days' WHERE name IN ('held', 'third')"
+    )
+    await store.forget(1)
+    assert sorted(said.name for said, _ in await store.all()) == ["held", "second"]
+    await connections.execute("DELETE FROM breakers")
 
 
 async def test_without_postgresql_each_process_goes_on_alone(connections: Pool) -> None:
@@ -323,7 +402,7 @@ def test_what_is_said_of_one_goes_before_what_is_said_of_all_and_settings_before
     assert (made["slack"].failure_threshold, made["slack"].recovery.initial_secs) == (4, 7)
     assert (made["prometheus"].failure_threshold, made["defaults"].failure_threshold) == (9, 9)
     assert made["jira"].failure_threshold > 1e9
-    assert Breakers(made).config("webhook:example.com") == made["webhook"]
+    assert Breakers(made).config("webhook:example.com~1a2b3c4d") == made["webhook"]
 
 
 @pytest.mark.parametrize(("written", "says"), [

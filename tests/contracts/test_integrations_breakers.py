@@ -6,9 +6,13 @@ import grpc
 import pytest
 
 from app.domain.breaker import Config, State
+from app.domain.enrichment import About, NoAnswer, Resting
+from app.domain.vocabulary import Severity
+from app.enrichers import INTEGRATED
 from app.integrations.shield import Suspicion
 from app.integrations.trouble import Trouble
 from app.net.breakers import Breakers
+from app.surroundings import Enrichment
 from tests.support.receivers import Reply
 from tests.support.siblings import NOW, FakeHttp, four, rpc
 from tests.support.vendor import up
@@ -52,3 +56,26 @@ async def test_over_http_and_over_grpc_who_is_ill_is_left_alone_until_he_is_well
         await made.shield.analyze_threat(ABOUT)
         assert breakers.of("sentinel").breaker.state is State.CLOSED
         assert breakers.of("shield").breaker.state is State.CLOSED
+
+
+async def test_while_one_is_left_alone_its_enricher_says_so_that_the_last_answer_may_stand() -> None:
+    about = About(
+        incident_id="1", title="injection", source="guard", severity=Severity.P2, services=("chat",),
+        incident_class="security.prompt_injection", started_at=NOW, at=NOW,
+    )  # fmt: skip
+    config = Config(failure_threshold=3)
+    async with (
+        up(FakeHttp()) as other,
+        four(
+            None, Breakers({"sentinel": config, "shield": config}), llm_sentinel={"endpoint": other.base},
+            llm_shield={"endpoint": other.base},
+        ) as made,
+    ):  # fmt: skip
+        for name in ("sentinel", "shield"):
+            enricher = INTEGRATED[name](Enrichment(), made)
+            assert enricher is not None
+            other.replies.extend([Reply(500)] * 3)
+            with pytest.raises(NoAnswer):
+                await enricher.look_up(about)
+            with pytest.raises(Resting, match="circuit breaker is open"):
+                await enricher.look_up(about)

@@ -1,7 +1,7 @@
 """Edge-Agent in both dialects: streams, and the queue that survives us."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,9 +16,9 @@ from app.net.http import LOOPBACK, Http
 from app.store.database import Pool
 from app.store.edge import EdgeQueue
 from tests.support.acting import action, at, ran, tools
-from tests.support.receivers import Reply
+from tests.support.receivers import Reply, Request
 from tests.support.siblings import NOW, FakeHttp, FakeRpc, four, rpc
-from tests.support.vendor import up
+from tests.support.vendor import Answered, up
 
 
 def wants(key: str, priority: Priority = Priority.MEDIUM, **more: object) -> Inference:
@@ -201,6 +201,45 @@ async def test_a_request_that_the_agent_cannot_do_is_tried_ever_more_rarely_and_
         assert await queue.take(1, now + timedelta(hours=attempt), LEASE)
         assert await queue.failed("poison", now + timedelta(hours=attempt), 3) == (attempt < 3)
     assert await queue.waiting() == []
+
+
+async def test_what_a_slow_agent_has_not_come_to_yet_stays_with_who_sends_it(queue: EdgeQueue) -> None:
+    """However long a batch takes: each answer says that whoever took it lives."""
+    held: list[tuple[Sequence[str], datetime]] = []
+
+    class Watched(EdgeQueue):
+        async def hold(self, request_ids: Sequence[str], until: datetime) -> None:
+            held.append((request_ids, until))
+            await super().hold(request_ids, until)
+            assert await self.take(9, until - timedelta(seconds=1), LEASE) == []
+
+    for key in "abc":
+        await queue.put(wants(key), 10, NOW)
+    said = {"timeout_secs": 60}
+    async with up(FakeHttp()) as other, four(queue.pool, llm_edge_agent={"endpoint": other.base, **said}) as made:
+        assert made.edge_agent is not None
+        assert made.edge_agent.lease == timedelta(minutes=4)
+        assert await replace(made.edge_agent, queue=Watched(queue.pool)).drain() == 3
+    assert [keys for keys, _ in held] == [["b", "c"], ["c"], []]
+    assert held[0][1] < held[1][1]
+
+
+async def test_a_request_that_a_well_agent_never_answers_holds_nobody_up(queue: EdgeQueue) -> None:
+    class Picky(FakeHttp):
+        def does(self, request: Request, path: str, query: dict[str, str]) -> Answered:
+            return (500, {}) if b"poison" in request.body else super().does(request, path, query)
+
+    await queue.put(wants("poison", Priority.CRITICAL), 10, NOW)
+    await queue.put(wants("fine", Priority.LOW), 10, NOW)
+    async with up(Picky()) as other, four(queue.pool, llm_edge_agent={"endpoint": other.base, "attempts": 1}) as made:
+        assert made.edge_agent is not None
+        with pytest.raises(Trouble, match="500"):
+            await made.edge_agent.drain()
+        assert await made.edge_agent.drain() == 1
+        assert await queue.waiting() == ["poison"]
+    for attempt in range(40):  # the agent may be at fault after all: it is never given up
+        assert await queue.take(1, NOW + timedelta(days=1, hours=attempt), LEASE)
+        assert await queue.failed("poison", NOW + timedelta(days=1, hours=attempt), 2**31 - 1)
 
 
 async def test_it_goes_out_by_itself_once_the_agent_is_back(away: FakeRpc, queue: EdgeQueue) -> None:

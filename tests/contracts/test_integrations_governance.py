@@ -1,5 +1,7 @@
 """Governance in both dialects, its word beside our own rules, and what the API says of all four."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,13 +12,14 @@ import pytest
 from app.actions.base import Failed
 from app.crew import enriching
 from app.domain.access import Principal
-from app.domain.compliance import Evidence, Verdict
+from app.domain.compliance import Evidence, Framework, Verdict
 from app.domain.enrichment import About
 from app.domain.errors import Forbidden, NotFound
 from app.domain.sla import Targets
 from app.domain.vocabulary import Role, Severity
 from app.enrichers import INTEGRATED
 from app.integrating import Integrations as Said
+from app.integrations.governance import POLICIES
 from app.integrations.trouble import Trouble
 from app.net.http import LOOPBACK, Http
 from app.service.integrations import Integrations
@@ -27,9 +30,9 @@ from app.surroundings import Enrichment
 from tests.support.acting import action, at, incident, ran, tools
 from tests.support.enriching import Study
 from tests.support.grpc import house
-from tests.support.receivers import Reply
-from tests.support.siblings import NOW, FakeHttp, four
-from tests.support.vendor import up
+from tests.support.receivers import SILENCE, Reply, Request
+from tests.support.siblings import NOW, FakeHttp, four, wrapped
+from tests.support.vendor import Answered, up
 
 KEPT = {
     "contains_pii": True, "contains_phi": False, "contains_cardholder_data": False, "notification_sent": True,
@@ -82,6 +85,13 @@ async def test_the_first_versions_request_says_what_is_known(other: FakeHttp) ->
     assert body["data"]["personal_data"]["contains_pii"] is True
     assert body["data"]["health_data"] is None
     assert other.items[-1].headers["authorization"] == "Bearer s3"
+    async with four(llm_governance_core=there(other, "seed", frameworks=())) as made:
+        asked = {"contains_pii": "yes", "contains_phi": "perhaps", "contains_cardholder_data": False}
+        await made.governance.check_compliance("i-1", asked, NOW, NOW)
+    data = other.bodies[-1]["data"]
+    assert (data["personal_data"]["contains_pii"], data["health_data"]) == (True, None)
+    assert data["payment_data"]["contains_cardholder_data"] is False
+    assert len(other.bodies[-1]["frameworks"]) == len(Framework)
 
 
 async def test_where_it_is_away_our_own_rules_stand_and_nothing_is_better_for_it(other: FakeHttp) -> None:
@@ -91,6 +101,44 @@ async def test_where_it_is_away_our_own_rules_stand_and_nothing_is_better_for_it
         found = await made.governance.check_compliance("i-1", {}, NOW, NOW)
         assert (found.asked, found.verdict) == (False, Verdict.UNKNOWN)
         assert "503" in (found.problem or "")
+
+
+async def test_a_violation_counts_though_governance_then_falls_silent(other: FakeHttp) -> None:
+    """And our own rules' verdict is there before nobody waits for the enricher any more."""
+
+    class Two(FakeHttp):
+        def does(self, request: Request, path: str, query: dict[str, str]) -> Answered:
+            if path == "/api/v1/policies":
+                self.replies.extend([broken, SILENCE])
+                return 200, wrapped({"policies": [{"id": "p-1"}, {"id": "p-2"}]})
+            return super().does(request, path, query)
+
+    broken = Reply(200, body=json.dumps(wrapped({"passed": False, "violations": [{"policy_id": "p-1"}]})).encode())
+    about = About(
+        incident_id="1", title="leak", source="guard", severity=Severity.P1, incident_class="privacy.pii_leak",
+        started_at=NOW, at=NOW,
+    )  # fmt: skip
+    async with up(Two()) as two, four(llm_governance_core=there(two, "real", enrich=True)) as made:
+        patient = INTEGRATED["governance"](Enrichment.model_validate({"timeouts_secs": {"governance": 0.3}}), made)
+        assert patient is not None
+        async with asyncio.timeout(0.3):
+            found = await patient.look_up(about)
+        assert found is not None
+        assert found.data["verdict"] == Verdict.VIOLATION
+        assert found.summary.startswith("broken: p-1 ()")
+        assert found.summary.endswith("Governance: not all of it was answered within 0.24 s")
+
+
+async def test_more_policies_than_are_asked_are_told_of(other: FakeHttp) -> None:
+    class Many(FakeHttp):
+        def does(self, request: Request, path: str, query: dict[str, str]) -> Answered:
+            if path == "/api/v1/policies":
+                return 200, wrapped({"policies": [{"id": f"p-{n}"} for n in range(POLICIES)]})
+            return super().does(request, path, query)
+
+    async with up(Many()) as many, four(llm_governance_core=there(many, "real")) as made:
+        found = await made.governance.check_compliance("i-1", {}, NOW, NOW)
+    assert (found.asked, found.problem) == (False, "only its first 100 policies were asked")
 
 
 @DIALECTS

@@ -1,6 +1,7 @@
 """What all four integrations have in common: who we are, tries, deadlines, pace, breakers, figures."""
 
 import asyncio
+import base64
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -24,9 +25,9 @@ from app.integrations.pace import Pace
 from app.integrations.transport import waiting
 from app.integrations.trouble import Trouble
 from app.telemetry import metrics
-from tests.support.receivers import SILENCE, Reply
+from tests.support.receivers import SILENCE, Reply, Request
 from tests.support.siblings import FakeHttp, FakeTokens, four
-from tests.support.vendor import up
+from tests.support.vendor import Answered, up
 
 BUSY = Reply(503, body=b"later")
 
@@ -106,6 +107,48 @@ async def test_a_token_server_that_refuses_or_is_ill_is_named(other: FakeHttp, t
     assert gone.passing
     assert gone.ill is None  # whom the token is for has nothing to do with it
     assert len(other.items) == 0
+
+
+@pytest.mark.parametrize("auth", [
+    {"auth": "api_key", "token": "opaque"}, {"token": "opaque"},
+    {"auth": "basic", "username": "us", "password": "opaque"},
+])  # fmt: skip
+async def test_who_repeats_our_secret_does_not_make_it_known(other: FakeHttp, auth: dict[str, object]) -> None:
+    """And neither does one that complains of somebody's data."""
+
+    class Echo(FakeHttp):
+        def does(self, request: Request, path: str, query: dict[str, str]) -> Answered:
+            return 400, {
+                "who": request.headers.get("authorization") or request.headers["x-api-key"],
+                "of": "a@b.example",
+            }
+
+    async with up(Echo()) as echo:
+        refused = await trouble(echo, **auth)
+    for secret in ("opaque", base64.b64encode(b"us:opaque").decode(), "a@b.example"):
+        assert secret not in refused.message
+    assert "***" in refused.message
+
+
+async def test_a_token_server_that_repeats_our_secret_does_not_make_it_known(
+    other: FakeHttp, tokens: FakeTokens
+) -> None:
+    oauth2 = {"token_url": tokens.base, "client_id": "us", "client_secret": "opaque"}
+    login = base64.b64encode(b"us:opaque").decode()
+    tokens.replies.append(Reply(400, body=f'{{"no": "{login}", "nor": "opaque"}}'.encode()))
+    refused = await trouble(other, auth="oauth2", oauth2=oauth2)
+    assert refused.message == """the token server answered 400: {"no": "***", "nor": "***"}"""
+
+
+async def test_a_token_that_no_header_can_have_is_said_and_not_shown(other: FakeHttp, tokens: FakeTokens) -> None:
+    assert len(await asks(other, token="opaque\n")) == 1
+    assert other.items[-1].headers["authorization"] == "Bearer opaque"
+    for token in ("opa\nque", "opaqu\N{LATIN SMALL LETTER E WITH ACUTE}"):
+        refused = await trouble(other, token=token)
+        assert (refused.message.startswith("our token"), "opa" in refused.message) == (True, False)
+    tokens.replies.append(Reply(200, body=b'{"access_token": "opa\\nque"}'))
+    oauth2 = {"token_url": tokens.base, "client_id": "us", "client_secret": "hush"}
+    assert "opa" not in (await trouble(other, auth="oauth2", oauth2=oauth2)).message
 
 
 async def test_each_shows_the_other_a_certificate(tmp_path: Path) -> None:
@@ -316,6 +359,7 @@ def test_the_first_versions_keys_are_understood(tmp_path: Path) -> None:
         ({"auth": "oauth2"}, "oauth2.token_url"),
         ({"auth": "basic", "username": "us"}, "need each other"),
         ({"tls_cert": __file__}, "need each other"),
+        ({"tls_ca": __file__, "endpoint": "http://sentinel"}, "must begin with https"),
         ({"endpoint": "ftp://sentinel"}, "endpoint"),
     ],
 )

@@ -87,8 +87,16 @@ def test_what_is_said_now_stands_before_tags_and_these_before_the_class() -> Non
     assert gathered(tags, "privacy.pii_leak", Evidence(data_encrypted=True)) == {
         "contains_pii": True, "contains_phi": "true", "data_encrypted": True,
     }  # fmt: skip
-    assert gathered({"contains_pii": "false"}, "privacy.pii_leak") == {"contains_pii": "false"}
+    assert gathered({"contains_pii": "false"}, "cost.budget") == {"contains_pii": "false"}
+    assert gathered({"contains_pii": "yes"}, "privacy.pii_leak") == {"contains_pii": "yes"}
     assert gathered({}, "cost.budget") == {}
+
+
+def test_a_leak_is_not_made_harmless_by_a_tag_but_by_who_looked_at_it() -> None:
+    leak, tags = "privacy.pii_leak", {"contains_pii": "false"}
+    assert judged("GDPR-003", gathered(tags, leak), SOON).verdict == Verdict.UNKNOWN
+    looked = gathered(tags, leak, Evidence(contains_pii=False))
+    assert judged("GDPR-003", looked, SOON).verdict == Verdict.COMPLIANT
 
 
 def test_only_what_is_asked_for_is_judged() -> None:

@@ -198,6 +198,7 @@ class FakeRpc(pb_grpc.ShieldServiceServicer, pb_grpc.EdgeAgentServiceServicer):
     confidence: float = 0.9
     level: str = "high"
     calls: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
     inferred: list[pb.InferenceRequest] = field(default_factory=list)
     silent: bool = False
     silent_after: int | None = None
@@ -211,8 +212,9 @@ class FakeRpc(pb_grpc.ShieldServiceServicer, pb_grpc.EdgeAgentServiceServicer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def _called(self, name: str, context: Any) -> None:
+    async def _called(self, name: str, context: Any, request: object = "") -> None:
         self.calls.append(name)
+        self.shown.append(str(request))
         metadata = dict(context.invocation_metadata())
         if self.wants is not None and metadata.get(self.wants[0]) != self.wants[1]:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
@@ -220,24 +222,24 @@ class FakeRpc(pb_grpc.ShieldServiceServicer, pb_grpc.EdgeAgentServiceServicer):
             await context.abort(self.fails.pop(0), "not now")
 
     async def AnalyzeSecurityEvent(self, request: Any, context: Any) -> Any:
-        await self._called("analyze", context)
+        await self._called("analyze", context, request)
         return pb.ThreatAnalysisResponse(
             analysis_id=f"t-{request.event_id}", threat_type="prompt_injection", confidence_score=self.confidence,
             severity_level=self.level, indicators=["ignore previous"], affected_systems=["chat"],
         )  # fmt: skip
 
     async def AssessRisk(self, request: Any, context: Any) -> Any:
-        await self._called("risk", context)
+        await self._called("risk", context, request)
         factor = pb.RiskFactor(factor_type="exposure", description="public", impact_score=0.5, likelihood=0.4)
         return pb.RiskAssessmentResponse(assessment_id="r", risk_level="HIGH", risk_score=0.8, risk_factors=[factor])
 
     async def GenerateMitigationPlan(self, request: Any, context: Any) -> Any:
-        await self._called("plan", context)
+        await self._called("plan", context, request)
         steps = [pb.MitigationStep(order=2, action="rotate"), pb.MitigationStep(order=1, action="block")]
         return pb.MitigationPlanResponse(plan_id="p", steps=steps, estimated_duration_minutes=20)
 
     async def ReportSecurityPattern(self, request: Any, context: Any) -> Any:
-        await self._called("pattern", context)
+        await self._called("pattern", context, request)
         return pb.SecurityPatternResponse(pattern_id="pt", is_known_pattern=True, pattern_name="DAN", confidence=0.7)
 
     async def StreamInference(self, requests: Any, context: Any) -> AsyncIterator[Any]:
@@ -256,7 +258,7 @@ class FakeRpc(pb_grpc.ShieldServiceServicer, pb_grpc.EdgeAgentServiceServicer):
             await asyncio.Event().wait()
 
     async def SubmitBatch(self, request: Any, context: Any) -> Any:
-        await self._called("batch", context)
+        await self._called("batch", context, request)
         return pb.BatchResponse(
             batch_id=request.batch_id, status="QUEUED", total_requests=len(request.requests), queued_requests=1
         )
