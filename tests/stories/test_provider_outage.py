@@ -80,6 +80,20 @@ async def test_what_an_open_outage_explains_comes_along_whenever_and_is_silent_u
     assert (await late.told(), await lead(late)) == (["bob"], None)
 
 
+async def test_when_the_outage_and_one_symptom_are_over_the_other_pages(world: World) -> None:
+    outage = await out(world, "mistral")
+    assert await outage.told() == ["alice"]
+    brief, lasting = [await world.opens(["bob"], **about("mistral", "performance.latency")) for _ in range(2)]
+    assert [await story.told() for story in (brief, lasting)] == [[], []]
+    await outage.ask(CommandKind.RESOLVE)
+    await brief.ask(CommandKind.RESOLVE)
+    await lasting.eventually(EventType.UNSUPPRESSED)
+    assert await lasting.told() == ["bob"]
+    assert await brief.told() == []
+
+
+
+
 async def test_another_provider_region_or_environment_is_another_matter(world: World) -> None:
     here: dict[str, Any] = {"environment": Environment.PRODUCTION}
     labels = {"region": "us-east-1"}
