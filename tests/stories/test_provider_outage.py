@@ -92,8 +92,6 @@ async def test_when_the_outage_and_one_symptom_are_over_the_other_pages(world: W
     assert await brief.told() == []
 
 
-
-
 async def test_another_provider_region_or_environment_is_another_matter(world: World) -> None:
     here: dict[str, Any] = {"environment": Environment.PRODUCTION}
     labels = {"region": "us-east-1"}
