@@ -11,7 +11,8 @@ up: $(INSTALLED)
 	@exec $(BIN)/llm-im up
 
 test: $(INSTALLED)
-	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/stories
+	@exec $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/stories
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
