@@ -176,7 +176,7 @@ async def test_what_never_gets_ready_ends_the_start_and_whatever_runs_already(tm
 async def test_the_second_ctrl_c_kills(tmp_path: Path) -> None:
     deaf = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"]
     async with up(tmp_path, children={"worker": deaf}) as stack:
-        await stack.says("^deaf")
+        await stack.says("deaf", within=60)
         children = stack.descendants()
         os.kill(stack.process.pid, signal.SIGINT)
         await stack.says("^stopping")
