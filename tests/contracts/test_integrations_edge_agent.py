@@ -92,7 +92,8 @@ async def test_a_stream_goes_both_ways_at_once(agent: FakeRpc, queue: EdgeQueue)
     [
         ({"silent": True}, "no answer"),
         ({"silent_after": 1}, "2 requests have no answer for"),
-        ({"ends_after": 1}, "ended too early"),
+        # Told while it is still written to, gRPC says INTERNAL, which is as passing and as doubtful.
+        ({"ends_after": 1}, "ended too early|INTERNAL: Internal error from Core"),
         ({"status": "WHATEVER"}, "makes no sense"),
         ({"fails": [grpc.StatusCode.UNAVAILABLE]}, "UNAVAILABLE"),
     ],
