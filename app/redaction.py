@@ -4,7 +4,7 @@ Every pattern is bounded, so that a text takes time in proportion to its length,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -15,8 +15,10 @@ from stdnum import luhn
 from app.intake import Detector
 from app.telemetry.logs import HIDDEN, SECRET_NAME, redacted
 
-PASSES = 4
-"""What stands beside something that was replaced may only then be recognised; so often it is looked at again."""
+Span = tuple[int, int]
+PASSES = 8
+"""What stands beside something of another kind that was replaced may only then be recognised; so often it is looked
+at again."""
 MOST_ASKED = 20
 """Possible phone numbers of one alert that are looked up (50 µs each); all more are taken out unasked."""
 
@@ -30,7 +32,7 @@ ISSUED = re.compile(
 )
 """Visa, Mastercard, American Express, Diners, JCB, Discover, UnionPay, Maestro: no moment since 1970 in figures."""
 INTERNATIONAL = re.compile(r"(?<![\w+])\+[1-9][0-9 ().\-/\u00a0]{5,24}[0-9]")
-NATIONAL = re.compile(r"(?<![\w.:+\-/])[+(]?[0-9][0-9 ().\-/\u00a0]{5,24}[0-9](?![\w:-])")
+NATIONAL = re.compile(r"(?<![\w.:+\-/])[+(]?[0-9][0-9 ().\-/\u00a0]{5,74}[0-9](?![\w:-])")
 ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){2,3}")
 DIGIT = "(?=[A-Za-z_-]{0,64}[0-9])"
 KEYS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
@@ -102,24 +104,23 @@ class Redactor:
         if Detector.KEY in self.detectors:
             for hints, pattern in KEYS:
                 if any(hint in said for hint in hints):
-                    said = pattern.sub("[key]", said)
+                    said = _swept(said, pattern, "[key]", _whole)
         if Detector.EMAIL in self.detectors and ("@" in said or "%40" in said):
-            said = EMAIL.sub("[e-mail]", said)
+            said = _swept(said, EMAIL, "[e-mail]", _whole)
         if Detector.CARD in self.detectors:
-            said = CARD.sub(_card, said)
+            said = _swept(said, CARD, "[card]", _card)
         if Detector.PHONE in self.detectors:
             possible = NATIONAL if self.region else INTERNATIONAL
-            said = possible.sub(lambda found: self._phone(found[0], tries), said)
+            said = _swept(said, possible, "[phone]", lambda found: self._phone(found, tries))
         return said
 
-    def _phone(self, said: str, tries: "count[int]") -> str:
-        if ADDRESS.fullmatch(said):
-            return said
+    def _phone(self, found: re.Match[str], tries: "count[int]") -> list[Span]:
+        if ADDRESS.fullmatch(found[0]):
+            return []
         if next(tries) >= MOST_ASKED:
-            return "[phone]"
-        for found in PhoneNumberMatcher(said, self.region):
-            return f"{said[: found.start]}[phone]{said[found.end :]}"
-        return said
+            return [found.span()]
+        began = found.start()
+        return [(began + number.start, began + number.end) for number in PhoneNumberMatcher(found[0], self.region)]
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,29 @@ def _secret(name: object, value: object) -> bool:
     return isinstance(value, str) and SECRET_NAME.search(str(name)) is not None
 
 
-def _card(found: re.Match[str]) -> str:
-    """A card's number, which may be followed by more figures after a blank."""
+def _swept(said: str, pattern: re.Pattern[str], mark: str, parts: Callable[[re.Match[str]], list[Span]]) -> str:
+    """With the mark in place of these parts of every match; another match may begin right behind a part."""
+    done, at = "", 0
+    while found := pattern.search(said, at):
+        left = 0
+        for start, end in parts(found):
+            done, left = f"{done}{said[left:start]}{mark}", end
+        said, at = (said[left:], 0) if left else (said, found.end())
+    return done + said
+
+
+def _whole(found: re.Match[str]) -> list[Span]:
+    return [found.span()]
+
+
+def _card(found: re.Match[str]) -> list[Span]:
+    """Where a card's number is, which may be followed by more figures after a blank."""
     said = found[0]
     for end in (len(said), *(gap.start() for gap in reversed([*re.finditer("[ -]", said)]))):
         number = said[:end].replace(" ", "").replace("-", "")
         if ISSUED.fullmatch(number) and luhn.is_valid(number):
-            return f"[card]{said[end:]}"
-    return said
+            return [(found.start(), found.start() + end)]
+    return []
 
 
 ALL_OUT = Outgoing()

@@ -84,6 +84,14 @@ def test_twice_is_once(said: str) -> None:
     assert ALL_OUT.text(left) == left
 
 
+@pytest.mark.parametrize(("one", "mark"), [
+    ("+49 30 12345678", "[phone]"), ("+ada@example.com", "[e-mail]"), ("030 12345678/", "[phone]/"),
+    ("AIza" + "B" * 35, "[key]"), ("4111 1111 1111 1111 ", "[card] "),
+])  # fmt: skip
+def test_one_right_behind_the_other_leaves_none(one: str, mark: str) -> None:
+    assert GERMAN.text(one * 5) == mark * 5
+
+
 @given(st.text(st.characters(exclude_characters="@+%0123456789", exclude_categories=("Cs", "Nd")), max_size=80))
 def test_words_stay(said: str) -> None:
     assert ALL_OUT.text(said) == said
