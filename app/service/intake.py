@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,7 +138,9 @@ class Intake:
         except Exception as bug:
             if door.source.strict:
                 raise
-            log.exception("%s could not be read", door.name)
+            # Its words may be the body's own: where it happened is enough.
+            where = "".join(traceback.format_tb(bug.__traceback__))
+            log.error("%s could not be read: %s\n%s", door.name, type(bug).__name__, where)  # noqa: TRY400
             ours = Invalid(f"Reading it failed here ({type(bug).__name__}); more is in the log.")
             return Inbound(alerts=(unreadable(door.name, post, ours),))
 

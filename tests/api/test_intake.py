@@ -184,14 +184,16 @@ async def test_a_body_may_come_compressed_whether_signed_or_not(tools: House) ->
 async def test_a_mistake_of_ours_in_reading_loses_no_post(
     tools: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: Post) -> Inbound:
-        raise KeyError("ours")
+    def broken(post: Post) -> Inbound:
+        raise KeyError(post.json["a"])
 
     doors = {**tools.gateway.intake.doors, "broken": Door("broken", Source(broken))}
     monkeypatch.setitem(tools.gateway.intake.__dict__, "doors", doors)
-    incident = await tools.took(f"broken/{tools.keys['ingest']}", b'{"a": 1}')
+    incident = await tools.took(f"broken/{tools.keys['ingest']}", b'{"a": "tell me a secret"}')
     assert "Reading it failed here (KeyError)" in incident["description"]
-    assert "broken could not be read" in caplog.text
+    assert "broken could not be read: KeyError" in caplog.text
+    assert "in broken" in caplog.text, "where it happened is said"
+    assert "secret" not in caplog.text
 
 
 async def test_very_many_alerts_of_one_post_are_stored_a_thousand_at_a_time(
