@@ -5,14 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: up test check proto bench bench-ml lock clean
+.PHONY: up test search check proto bench bench-ml lock clean
 
 up: $(INSTALLED)
 	@exec $(BIN)/llm-im up
 
+# On a busy machine real processes may be late: what fails is run once more, and its first failure shown. Five at most.
+WHOLE := --dist loadfile --no-loadscope-reorder --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks
+
 test: $(INSTALLED)
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/stories
-	@exec $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/stories
+	@$(BIN)/pytest -n 3 $(WHOLE) --ignore tests/stories
+	@exec $(BIN)/pytest -n 2 $(WHOLE) tests/stories
+
+# The property tests with examples nobody has tried yet.
+search: $(INSTALLED)
+	@exec $(BIN)/pytest -n 2 --hypothesis-profile search -m hypothesis
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -210,6 +210,7 @@ async def test_very_many_alerts_of_one_post_are_stored_a_thousand_at_a_time(
     [alert] = json.loads(page())["alerts"]
     many = [alert | {"labels": {"alertname": "many", "n": str(n)}} for n in range(1500)]
     answer = await tools.post(f"alertmanager/{tools.keys['ingest']}", json.dumps({"alerts": many}).encode())
+    assert answer.is_success, answer.text
     assert len({one["incident_id"] for one in answer.json()["results"]}) == 1500
     assert sizes == [1000, 500]
     assert (await tools.http.post("/api/v2/alerts", json=many, headers={"X-API-Key": tools.keys["ingest"]})).is_success

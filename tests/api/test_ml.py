@@ -118,7 +118,9 @@ def policies() -> tuple[Model, Model]:
 
 async def test_a_prediction_says_how_sure_it_is_what_would_stand_and_why(school: School) -> None:
     question = {"title": "OpenAI API returns 503 for every model", "severity": "P2", "tags": {"provider": "openai"}}
-    said = (await school.http.post("/api/v1/ml/predict/all", json=question)).json()
+    answer = await school.http.post("/api/v1/ml/predict/all", json=question)
+    assert answer.is_success, answer.text
+    said = answer.json()
     assert (said["incident_class"], said["incident_type"]) == ("availability.provider_outage", "Availability")
     assert abs(sum(said["probabilities"].values()) - 1) < 1e-6
     assert said["confidence"] == max(said["probabilities"].values())
