@@ -60,9 +60,11 @@ WHERE key IN (
 )
 """
 STORM = """
-SELECT count(*) AS sent, min(claimed_at) AS since FROM deliveries
-WHERE destination = $1 AND claimed_at > now() - $2::interval AND key <> $3 AND (bundle IS NULL OR bundle IN (key, ''))
+SELECT count(*) AS sent, min(d.claimed_at) AS since FROM deliveries d JOIN incidents i ON i.id = d.incident_id
+WHERE d.destination = $1 AND d.claimed_at > now() - $2::interval AND d.key <> $3
+    AND (d.bundle IS NULL OR d.bundle IN (d.key, '')) AND (i.severity <= $4 OR NOT $5)
 """
+"""What makes a page wait is as urgent as it is: behind whatever else came it would be found too late."""
 HOLD = "UPDATE deliveries SET bundle = '', delayed_until = $2 WHERE key = $1"
 FELLOWS = f"""
 SELECT d.key FROM deliveries d JOIN incidents i ON i.id = d.incident_id
@@ -207,7 +209,9 @@ class DeliveryStore:
         if asked["page"] and asked["severity"] == "P0":
             return []
         window = timedelta(seconds=self.bundling.window_secs)
-        storm = await connection.fetchrow(STORM, asked["destination"], window, key)
+        storm = await connection.fetchrow(
+            STORM, asked["destination"], window, key, asked["severity"], asked["page"]
+        )  # fmt: skip
         if bundle is None and not asked["attempts"] and storm is not None and storm["sent"] >= self.bundling.after:
             until = storm["since"] + window
             await connection.execute(HOLD, key, until)

@@ -70,6 +70,13 @@ async def test_the_worst_comes_alone_and_at_once(desk: Desk) -> None:
     assert all(not answer.bundled for answer in sent(answers))
 
 
+async def test_what_is_less_urgent_makes_nothing_wait(desk: Desk) -> None:
+    assert len(waits([await desk.claims(key) for key in await desk.decides(9, severity="P3")])) == 6
+    urgent = [await desk.claims(key) for key in await desk.decides(5, severity="P1")]
+    assert (len(sent(urgent)), len(waits(urgent))) == (3, 2)
+    assert waits([await desk.claims(key) for key in await desk.decides(1, severity="P2")])
+
+
 async def test_what_becomes_the_worst_meanwhile_comes_alone_too(desk: Desk) -> None:
     for key in await desk.decides(3):
         assert isinstance(await desk.claims(key), Claimed)
