@@ -22,6 +22,7 @@ from app.sources.base import canonical
 
 if TYPE_CHECKING:
     from app.domain.requests import Document
+    from app.store.alerts import AlertStore
     from app.store.documents import DocumentStore
     from app.store.heartbeats import HeartbeatStore
 
@@ -38,11 +39,13 @@ class Watch(Record):
 
 
 class Watched(Record):
-    """What a look found: heartbeats overdue, alerts that had been left untold; and old rows that are gone."""
+    """What a look found: heartbeats overdue, alerts that had been left untold, incidents that nothing is heard of any
+    more; and old rows that are gone."""
 
     overdue: int
     told_again: int
     forgotten: int
+    quiet: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Watching:
     documents: DocumentStore
     heartbeats: HeartbeatStore
     detecting: Detecting
+    alerts: AlertStore
     overdue: Callable[[int], None]
 
     @activity.defn(name="watching.watch")
@@ -63,7 +67,9 @@ class Watching:
         overdue = await self._look_at_heartbeats(resumed, now)
         await self._look_at_series(resumed, now)
         self.overdue(overdue)
-        return Watched(overdue=overdue, told_again=told, forgotten=await self.detecting.telemetry.clean_up(now))
+        quiet = await self.alerts.end_quiet(now)
+        forgotten = await self.detecting.telemetry.clean_up(now)
+        return Watched(overdue=overdue, told_again=told, forgotten=forgotten, quiet=quiet)
 
     async def _look_at_heartbeats(self, resumed: datetime, now: datetime) -> int:
         """How many are overdue."""

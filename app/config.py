@@ -22,6 +22,7 @@ from app.automation import Playbooks
 from app.breaking import Breaking, CircuitBreakers
 from app.detectors import Detectors
 from app.domain.sla import ACKNOWLEDGMENT_SECS, RESOLUTION_SECS
+from app.domain.taxonomy import KINDS, OUTAGE
 from app.domain.vocabulary import ChannelName, Role, Severity
 from app.intake import Intake
 from app.integrating import Integrations
@@ -201,10 +202,22 @@ class Stack(Section):
     mail_port: Port = Field(1025, description="The local mailbox that takes e-mail when no SMTP host is set.")
 
 
+def _quiet(after: dict[str, float]) -> dict[str, float]:
+    for name in after:
+        incident_class = name.partition("/")[2]
+        if incident_class and incident_class not in KINDS:
+            raise ValueError(f"{name}: there is no class {incident_class!r}; write source or source/class")
+    return after
+
+
 class Deduplication(Section):
     window_secs: Seconds = Field(900, description="An alert this soon after the resolve reopens the incident.")
     fingerprint_enabled: bool = Field(True, description="Off: only a source's own key makes two alerts the same.")
     keep_open_sources: tuple[Name, ...] = Field((), description="Sources whose `resolved` resolves no incident.")
+    quiet_resolves_secs: Annotated[dict[Name, Seconds], AfterValidator(_quiet)] = Field(
+        {"litellm": 86_400, f"litellm/{OUTAGE}": 3_600, "opik": 86_400},
+        description="Source or source/class → so long without an alert its incidents are over, as it never says so.",
+    )
 
 
 class Escalation(Section):

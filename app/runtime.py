@@ -321,7 +321,8 @@ def routes(settings: Settings, connections: Pool, simulations: Simulations) -> R
 
 def stored(settings: Settings, connections: Pool) -> AlertStore:
     said = settings.deduplication
-    return AlertStore(connections, timedelta(seconds=said.window_secs), frozenset(said.keep_open_sources))
+    quiet = {name: timedelta(seconds=secs) for name, secs in said.quiet_resolves_secs.items()}
+    return AlertStore(connections, timedelta(seconds=said.window_secs), frozenset(said.keep_open_sources), quiet)
 
 
 def watchdog(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
@@ -330,7 +331,7 @@ def watchdog(settings: Settings, connections: Pool, alerts: Alerts) -> Watching:
     reporting = Reporting(EpisodeStore(connections), partial(alerts.ingest, DETECTOR))
     detecting = Detecting(store, reporting, said.rules, timedelta(seconds=said.quiet_secs), metrics.detected)
     documents, heartbeats = DocumentStore(connections), HeartbeatStore(connections)
-    return Watching(documents, heartbeats, detecting, metrics.watched)
+    return Watching(documents, heartbeats, detecting, alerts.store, metrics.watched)
 
 
 def linting(settings: Settings, connections: Pool, channels: Mapping[ChannelName, Channel], breaking: Breaking) -> Lint:

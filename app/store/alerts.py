@@ -1,6 +1,6 @@
 """Accepting alerts: one transaction makes them, their incidents and the outbox durable together."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -94,6 +94,18 @@ WITH i AS ({_insert("incidents", INCIDENT, 1)}), a AS ({_insert("alerts", ALERT,
 {_insert("outbox", OUTBOX, 1 + len(INCIDENT) + len(ALERT))}
 """
 
+QUIET = """
+SELECT i.id, i.fingerprint, i.source, i.severity, i.title, i.last_seen_at
+FROM incidents i
+WHERE i.collecting AND i.source = ANY($1::text[])
+  AND $4 - greatest(i.last_seen_at, i.acknowledged_at) > (
+    SELECT after FROM unnest($1::text[], $2::text[], $3::interval[]) AS said(source, class, after)
+    WHERE said.source = i.source AND said.class IN ('', i.tags->>'class') ORDER BY said.class DESC LIMIT 1)
+  AND EXISTS (SELECT FROM alerts a WHERE a.incident_id = i.id AND a.firing)
+ORDER BY i.fingerprint, i.id LIMIT 100 FOR UPDATE
+"""
+"""Whom nothing was heard of for too long, judged again once it is locked: an alert that comes meanwhile is not lost."""
+
 ALERT_SHOWN = """
 a.id, a.incident_id, a.external_id, a.source, a.status, a.severity, a.title, a.description, a.labels, a.annotations,
 a.affected_services, a.runbook_url, a.starts_at, a.received_at, a.deduplicated
@@ -184,11 +196,15 @@ class _Batch:
 
 @dataclass(frozen=True)
 class AlertStore:
-    """`window`: how long after its resolve an incident still reopens. `kept_open`: sources that never resolve one."""
+    """`window`: how long after its resolve an incident still reopens. `kept_open`: sources that never resolve one.
+
+    `quiet_over`: source, or source/class, → after how long without an alert an incident of it is over.
+    """
 
     pool: Pool
     window: timedelta
     kept_open: frozenset[str] = frozenset()
+    quiet_over: Mapping[str, timedelta] = field(default_factory=dict)
 
     async def claim(self, arrivals: Sequence[Arrival]) -> tuple[list[Ingested], bool]:
         """Stores alerts with the incidents they open, join or reopen, all or none.
@@ -206,6 +222,20 @@ class AlertStore:
                 if attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
+
+    async def end_quiet(self, at: datetime) -> int:
+        """Says that those are over which `quiet_over` speaks of, as their source would; how many. Twice is once."""
+        named = [name.partition("/") for name in self.quiet_over]
+        sources, classes = [source for source, _, _ in named], [incident_class for _, _, incident_class in named]
+        async with self.pool.transaction() as connection:
+            quiet = {
+                found["id"]: found
+                for found in await connection.fetch(QUIET, sources, classes, list(self.quiet_over.values()), at)
+            }
+            firing = await connection.fetch(FIRING, list(quiet)) if quiet else []
+            arrivals = [_over(quiet[still["incident_id"]], still["alert_key"], at) for still in firing]
+            answers, _ = await self._claim(connection, arrivals) if arrivals else ([], False)
+        return sum(answer.outcome is Outcome.RESOLVED for answer in answers)
 
     async def _claim(self, connection: Connection, arrivals: Sequence[Arrival]) -> tuple[list[Ingested], bool]:
         batch = _Batch(self.window, lambda source: source not in self.kept_open)
@@ -259,6 +289,17 @@ class AlertStore:
                 raise NotFound("incident", str(incident_id))
             return [], total
         return [alert_view(row) for row in found], found[0]["total"]
+
+
+def _over(quiet: asyncpg.Record, key: str, at: datetime) -> Arrival:
+    """The word of a source that never says it."""
+    mark, last = quiet["fingerprint"], quiet["last_seen_at"]
+    said = Alert(
+        source=quiet["source"], title=quiet["title"], severity=quiet["severity"], status=AlertStatus.RESOLVED,
+        description=f"Nothing was heard of it since {last:%Y-%m-%d %H:%M} UTC; {quiet['source']} itself says no end.",
+        external_id=key if key != mark else None, delivery=f"{quiet['id']} {key} quiet since {last.isoformat()}",
+    )  # fmt: skip
+    return Arrival(said, at, mark, delivery_id(said, mark))
 
 
 def alert_view(row: asyncpg.Record) -> AlertView:

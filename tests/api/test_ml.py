@@ -118,8 +118,9 @@ def policies() -> tuple[Model, Model]:
 
 async def test_a_prediction_says_how_sure_it_is_what_would_stand_and_why(school: School) -> None:
     question = {"title": "OpenAI API returns 503 for every model", "severity": "P2", "tags": {"provider": "openai"}}
-    answer = await school.http.post("/api/v1/ml/predict/all", json=question)
-    assert answer.is_success, answer.text
+    async with asyncio.timeout(60):
+        while (answer := await school.http.post("/api/v1/ml/predict/all", json=question)).status_code == 503:
+            assert "one is being made" in answer.text, "for whom that takes too long it is there when they ask again"
     said = answer.json()
     assert (said["incident_class"], said["incident_type"]) == ("availability.provider_outage", "Availability")
     assert abs(sum(said["probabilities"].values()) - 1) < 1e-6

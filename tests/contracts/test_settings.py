@@ -233,6 +233,8 @@ def test_a_refusal_names_key_value_and_what_is_allowed(environ: dict[str, str], 
         ("server: {cors_origins: ['https://a.example/path']}", "cors_origins[0] = 'https://a.example/path': Str"),
         ("server: {cors_origins: ['https://*.example']}", "String should match"),
         ("rate_limits: {viewer_per_minute: -1}", "rate_limits.viewer_per_minute = -1: should be greater"),
+        ("deduplication: {quiet_resolves_secs: {litellm/cost.budgets: 60}}", "litellm/cost.budgets: there is no class"),
+        ("deduplication: {quiet_resolves_secs: {litellm: 0}}", "quiet_resolves_secs.litellm: should be greater"),
         ("storage: {type: memory, connection_string: 'postgresql://h/d'}", "storage.connection_string: type is memory"),
     ],
 )  # fmt: skip
