@@ -66,12 +66,13 @@ class Life(Record):
 class Opened(Record):
     """`incident` is the state an earlier run of the workflow was last in, with the pages it had not sent.
 
-    `triage` is None for an incident that isn't new.
+    `triage` is None for an incident that isn't new. `assigned_to` is whom its reporter gave it to.
     """
 
     heard: Heard
     opened_at: datetime
     policy: Policy | None = None
+    assigned_to: str | None = None
     incident: Incident | None = None
     outstanding: tuple[Outgoing, ...] = ()
     triage: Triaged | None = None
@@ -155,6 +156,7 @@ class Triage:
             heard=heard.model_copy(update={"severity": row["severity"], "reported": heard.severity}),
             opened_at=row["created_at"],
             policy=await self._policy(row, route, at),
+            assigned_to=row["assigned_to"],
             triage=Triaged(
                 classified=Classified.model_validate(said.model_dump()) if said else None,
                 grouped=grouped,

@@ -72,7 +72,7 @@ class IncidentWorkflow:
                 self.take(
                     lifecycle.opened(
                         self.life.incident_id, opened.heard, opened.policy,
-                        opened_at=opened.opened_at, now=workflow.now(),
+                        opened_at=opened.opened_at, now=workflow.now(), assigned_to=opened.assigned_to,
                     )
                 )  # fmt: skip
                 self.begin_triaged(opened.triage)

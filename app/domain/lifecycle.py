@@ -23,18 +23,31 @@ def told(
     return incident.with_(seq=seq), (Entry(seq=seq, type=kind, at=at, actor=actor, command=command, data=data),)
 
 
-def opened(id: str, heard: Heard, policy: Policy | None, *, opened_at: datetime, now: datetime) -> Change:  # noqa: A002
+def opened(
+    id: str,  # noqa: A002
+    heard: Heard,
+    policy: Policy | None,
+    *,
+    opened_at: datetime,
+    now: datetime,
+    assigned_to: str | None = None,
+) -> Change:
     """A new incident, as it was reported: its first level is due at once."""
     severity = heard.reported or heard.severity
     incident = Incident(
         id=id, severity=severity, heard_severity=severity, opened_at=opened_at,
-        policy=policy, due_at=now if policy else None,
+        policy=policy, due_at=now if policy else None, assigned_to=assigned_to,
     )  # fmt: skip
     source = Actor(name=heard.source, type=ActorType.INTEGRATION)
     policy_id = policy.id if policy else None
     incident, entries = told(
         incident, opened_at, source, EventType.INCIDENT_CREATED, severity=severity, policy=policy_id
     )
+    if assigned_to:
+        incident, more = told(
+            incident, opened_at, source, EventType.ASSIGNED, assigned_to=assigned_to, assigned_team=None
+        )
+        entries += more
     if policy:
         return incident, entries
     incident, more = told(

@@ -50,6 +50,12 @@ async def test_an_incident_keeps_all_that_it_was_made_of(caller: Client, service
     assert (again.incident.id, again.message) == (made.id, "Merged into an open incident.")
 
 
+async def test_whom_it_is_given_to_when_it_opens_still_has_it_once_its_workflow_runs(caller: Client) -> None:
+    made = await opened(caller, assigned_to="ada")
+    noted = await caller.incidents.AddNote(pb.AddNoteRequest(incident_id=made.id, note="seen"))
+    assert noted.incident.assigned_to == "ada"
+
+
 async def test_the_same_question_is_answered_alike_by_rest_and_both_packages(database_url: str) -> None:
     """While nobody works on the incident, which would change under the questions."""
     async with another_database(database_url) as url, house(url) as made, client(made.address) as caller:
