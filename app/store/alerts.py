@@ -44,16 +44,23 @@ FROM unnest($1::uuid[], $2::text[]) AS over(incident_id, alert_key)
 WHERE firing AND alerts.incident_id = over.incident_id AND alerts.alert_key = over.alert_key
 """
 
+# A title that no alert has is a person's, and stays.
 MERGE = """
 UPDATE incidents SET
     collecting = u.collecting, reported_severity = u.severity, alert_count = u.alert_count,
     last_seen_at = u.last_seen_at, last_firing_at = u.last_firing_at, flap_count = u.flaps,
     source_resolved_at = u.source_resolved_at, source_acknowledged_at = u.source_acknowledged_at,
-    tags = CASE WHEN u.tags <@ incidents.tags THEN incidents.tags ELSE u.tags || incidents.tags END
+    tags = CASE WHEN u.tags <@ incidents.tags THEN incidents.tags ELSE u.tags || incidents.tags END,
+    title = CASE WHEN u.title IS NOT NULL AND EXISTS (
+        SELECT FROM alerts a WHERE a.incident_id = incidents.id AND a.title = incidents.title
+    ) THEN u.title ELSE incidents.title END,
+    description = CASE WHEN u.description IS NOT NULL AND EXISTS (
+        SELECT FROM alerts a WHERE a.incident_id = incidents.id AND a.description = incidents.description
+    ) THEN u.description ELSE incidents.description END
 FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::int[],
-            $8::timestamptz[], $9::timestamptz[], $10::jsonb[])
+            $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::text[], $12::text[])
     AS u(id, collecting, severity, alert_count, last_seen_at, last_firing_at, flaps, source_resolved_at,
-         source_acknowledged_at, tags)
+         source_acknowledged_at, tags, title, description)
 WHERE incidents.id = u.id
 """
 
@@ -155,6 +162,7 @@ class _Batch:
     repeats: dict[str, tuple[str, str]] = field(default_factory=dict)
     new: dict[str, Arrival] = field(default_factory=dict)
     changed: dict[str, dict[str, str]] = field(default_factory=dict)
+    worst: dict[str, Alert] = field(default_factory=dict)
     rows: list[_Row] = field(default_factory=list)
     over: set[tuple[str, str]] = field(default_factory=set)
     hear: dict[str, Severity] = field(default_factory=dict)
@@ -170,10 +178,13 @@ class _Batch:
         )  # fmt: skip
         if received.incident is None:
             return Ingested.model_construct(alert_id=None, incident_id=None, outcome=received.outcome)
-        incident = self.known[mark] = received.incident
+        before, incident = self.known.get(mark), received.incident
+        self.known[mark] = incident
         if received.outcome is Outcome.CREATED:
             self.new[mark] = arrival
-        elif mark not in self.new:
+        elif before is not None and incident.severity.worse_than(before.severity):
+            self.worst[mark] = alert
+        if mark not in self.new:
             self.changed[mark] = alert.labels | self.changed.get(mark, {})
         if received.hear:
             self.hear[incident.id] = incident.severity
@@ -265,10 +276,13 @@ class AlertStore:
         if batch.over:
             await connection.execute(STOP_FIRING, *zip(*sorted(batch.over), strict=True))
         if batch.changed:
-            changes = (_change(batch.known[mark], batch.changed[mark]) for mark in sorted(batch.changed))
+            marks = sorted(batch.changed)
+            changes = (_change(batch.known[mark], batch.changed[mark], batch.worst.get(mark)) for mark in marks)
             await connection.execute(MERGE, *zip(*changes, strict=True))
         if batch.rows or batch.hear:
-            incidents = [_incident(batch.known[mark], batch.new[mark]) for mark in sorted(batch.new)]
+            incidents = [
+                _incident(batch.known[mark], batch.new[mark], batch.worst.get(mark)) for mark in sorted(batch.new)
+            ]
             alerts = [_alert(row) for row in batch.rows]
             due = [(severity.rank, incident_id) for incident_id, severity in batch.hear.items()]
             columns = (*_turned(incidents, INCIDENT), *_turned(alerts, ALERT), *_turned(due, OUTBOX))
@@ -322,18 +336,21 @@ def _known(found: asyncpg.Record) -> Known:
     )  # fmt: skip
 
 
-def _change(known: Known, labels: dict[str, str]) -> tuple[object, ...]:
+def _change(known: Known, labels: dict[str, str], worst: Alert | None) -> tuple[object, ...]:
+    """What has become worse is called as the alert calls it that says so."""
     return (
         known.id, known.collecting, known.severity, known.alert_count, known.last_seen_at, known.last_firing_at,
         known.flaps, known.source_resolved_at, known.source_acknowledged_at, labels,
+        worst and worst.title, worst and (worst.description or None),
     )  # fmt: skip
 
 
-def _incident(known: Known, arrival: Arrival) -> tuple[object, ...]:
+def _incident(known: Known, arrival: Arrival, worst: Alert | None) -> tuple[object, ...]:
     alert = arrival.alert
+    title, description = (worst or alert).title, (worst and worst.description) or alert.description
     return (
         known.id, arrival.fingerprint, known.collecting, alert.source, alert.external_id or alert.identity,
-        alert.title, alert.description, alert.impact, alert.category, alert.incident_type, alert.environment,
+        title, description, alert.impact, alert.category, alert.incident_type, alert.environment,
         alert.resource, alert.affected_services, alert.labels, alert.runbook_url, arrival.at, alert.starts_at,
         known.severity, known.alert_count, known.flaps, known.last_seen_at, known.last_firing_at,
         known.source_resolved_at, known.source_acknowledged_at, known.severity, arrival.at, arrival.assignee,

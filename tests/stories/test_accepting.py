@@ -74,6 +74,27 @@ async def test_two_gateways_merge_into_the_same_incidents_without_starting_over(
     assert [row["alert_count"] for row in counts] == [21] * 100
 
 
+async def test_what_has_become_worse_is_called_as_it_is_now_unless_a_person_has_named_it(
+    door: Alerts, connections: Pool
+) -> None:
+    key = f"outage {uuid.uuid4()}"
+    minor = alert(identity=key, title="Minor outage", description="3 errors", severity="P2")
+    major = alert(identity=key, title="Major outage", description="30 errors", severity="P1")
+    [(id_, _)] = await send(door, minor)
+    await send(door, major, minor)
+    found = await incident(connections, id_)
+    assert (found["title"], found["description"], found["severity"]) == ("Major outage", "30 errors", "P2")
+    await connections.execute("UPDATE incidents SET title = 'Ours' WHERE id = $1::uuid", id_)
+    await send(door, alert(identity=key, title="Everything is out", severity="P0"))
+    found = await incident(connections, id_)
+    assert (found["title"], found["description"], found["reported_severity"]) == ("Ours", "30 errors", "P0")
+    at_once = f"at once {uuid.uuid4()}"
+    [(other, _), _] = await send(
+        door, minor.model_copy(update={"identity": at_once}), major.model_copy(update={"identity": at_once})
+    )
+    assert (await incident(connections, other))["title"] == "Major outage"
+
+
 async def test_the_highest_severity_and_all_labels_stay(door: Alerts, connections: Pool) -> None:
     title = f"labels {uuid.uuid4()}"
     [(id_, _)] = await send(door, alert(title=title, severity="P3", labels={"a": "1"}))
