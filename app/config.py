@@ -204,7 +204,9 @@ class Stack(Section):
 
 def _quiet(after: dict[str, float]) -> dict[str, float]:
     for name in after:
-        incident_class = name.partition("/")[2]
+        source, _, incident_class = name.partition("/")
+        if not source:
+            raise ValueError(f"{name}: names no source; write source or source/class")
         if incident_class and incident_class not in KINDS:
             raise ValueError(f"{name}: there is no class {incident_class!r}; write source or source/class")
     return after

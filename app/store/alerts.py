@@ -102,7 +102,7 @@ WITH i AS ({_insert("incidents", INCIDENT, 1)}), a AS ({_insert("alerts", ALERT,
 """
 
 QUIET = """
-SELECT i.id, i.fingerprint, i.source, i.severity, i.title, i.last_seen_at
+SELECT i.id, i.fingerprint, i.source, i.severity, i.last_seen_at
 FROM incidents i
 WHERE i.collecting AND i.source = ANY($1::text[])
   AND $4 - greatest(i.last_seen_at, i.acknowledged_at) > (
@@ -309,7 +309,8 @@ def _over(quiet: asyncpg.Record, key: str, at: datetime) -> Arrival:
     """The word of a source that never says it."""
     mark, last = quiet["fingerprint"], quiet["last_seen_at"]
     said = Alert(
-        source=quiet["source"], title=quiet["title"], severity=quiet["severity"], status=AlertStatus.RESOLVED,
+        source=quiet["source"], title="Silent for so long that it is over", severity=quiet["severity"],
+        status=AlertStatus.RESOLVED,
         description=f"Nothing was heard of it since {last:%Y-%m-%d %H:%M} UTC; {quiet['source']} itself says no end.",
         external_id=key if key != mark else None, delivery=f"{quiet['id']} {key} quiet since {last.isoformat()}",
     )  # fmt: skip

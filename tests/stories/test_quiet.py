@@ -10,10 +10,11 @@ import pytest
 from activities.watching import Watch
 from app.domain.access import ANYBODY_ON_THIS_MACHINE as ME
 from app.domain.taxonomy import OUTAGE
-from app.domain.vocabulary import Status
+from app.domain.vocabulary import Severity, Status
 from tests.support.world import Story, World, world_of_its_own
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 AGO = "UPDATE incidents SET last_seen_at = last_seen_at - $2::interval WHERE id = $1"
 
 
@@ -64,6 +65,17 @@ async def test_an_outage_that_litellm_repeats_while_it_lasts_is_over_after_an_ho
     assert await quiet(world, 25 * HOUR) == 1
 
 
+async def test_what_a_person_has_named_is_called_so_through_a_silent_end_and_whatever_comes_after(world: World) -> None:
+    story = await opens(world, "opik", severity="P3")
+    await world.gateway.health.pool.execute("UPDATE incidents SET title = 'Ours' WHERE id = $1", UUID(story.id))
+    assert await quiet(world, 25 * HOUR) == 1
+    await story.becomes(Status.RESOLVED)
+    assert await story.fires_again(severity=Severity.P1) == story.id
+    view = await story.becomes(Status.NEW)
+    assert view.title == "Ours"
+    assert await quiet(world, 51 * HOUR) == 1
+
+
 async def test_whoever_took_it_a_short_while_ago_is_at_it(world: World) -> None:
     story = await opens(world, "opik")
     await world.gateway.health.pool.execute(AGO, UUID(story.id), 25 * HOUR)
@@ -92,7 +104,7 @@ async def test_an_alert_that_comes_in_the_moment_of_the_end_is_not_lost(world: W
     async with pool.transaction() as ingest:
         await ingest.execute(AGO, UUID(story.id), -25 * HOUR)
         ending = asyncio.ensure_future(quiet(world, 25 * HOUR))
-        while not await pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+        while not await pool.fetchval(WAITS):
             await asyncio.sleep(0.02)
     assert await ending == 0
     assert (await world.gateway.incidents.get(ME, story.id)).status is Status.NEW
