@@ -32,6 +32,7 @@ INSERT INTO incidents SELECT (jsonb_populate_record(i, jsonb_build_object(
     'id', gen_random_uuid(), 'fingerprint', gen_random_uuid(), 'created_at', i.created_at + interval '1 second' * n
 ))).* FROM incidents i, generate_series(1, $2) n WHERE i.id = $1
 """
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 @dataclass
@@ -217,7 +218,7 @@ async def test_whoever_hides_in_the_moment_the_other_is_resolved_looks_again(des
         await resolving.execute(BESIDE, UUID(source))
         projecting = asyncio.create_task(store.project(hidden, 1, [entry], stop_pages=False))
         async with asyncio.timeout(10):
-            while not await desk.connections.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await desk.connections.fetchval(WAITS):
                 await asyncio.sleep(0.01)
         assert not projecting.done()
     await projecting
@@ -284,13 +285,13 @@ async def test_whoever_opens_while_a_silence_is_being_deleted_looks_again(desk: 
         await held_up.execute("LOCK documents IN SHARE MODE")
         deleting = asyncio.create_task(desk.http.delete("/api/v1/silences/s"))
         async with asyncio.timeout(10):
-            while not await held_up.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await desk.connections.fetchval(WAITS):
                 await asyncio.sleep(0.01)
         id_ = await desk.opens("x")
         assert await desk.reasons(id_) == [(HoldReason.SILENCE, "s")]
         await desk.told()
     assert (await deleting).status_code == 204
-    assert await desk.told() == {id_: 1}
+    assert set(await desk.told()) == {id_}
     assert await desk.reasons(id_) == []
 
 
